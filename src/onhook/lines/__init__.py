@@ -1,0 +1,1 @@
+"""Telephony: one port (`engine.py`) and the engines behind it."""

@@ -1,0 +1,167 @@
+"""The port to telephony. One contract suite runs on every engine.
+
+An engine holds *legs*, one per call, keyed by the call's id. `place` starts a leg, `hangup` asks for its
+end, and the engine reports everything as events, in wire order per leg. The last event of every leg is
+`LegEnded`, exactly once, with the proof; what comes to light later arrives as `ProofUpdated`.
+
+All methods run in the event loop. Times in events are wall-clock ms since the epoch, taken at the socket.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from onhook.calls.causes import Cause
+from onhook.calls.proof import Proof
+
+
+class Trunk(msgspec.Struct, frozen=True):
+    """Where a leg leaves, and how it names itself there.
+
+    `uri` is `sip:host:port;transport=udp|tcp`. `number_format` is how numbers are written in the
+    Request-URI, From and To: `e164` (+1202...), `plain` (no plus), `national` (no country code).
+    `identity` adds a P-Asserted-Identity header (RFC 3325). `send_reason_text` puts the actor's free text
+    into the SIP Reason header.
+    """
+
+    id: str
+    uri: str
+    username: str | None = None
+    password: str | None = None
+    from_user: str | None = None
+    from_domain: str | None = None
+    number_format: str = "e164"
+    identity: bool = False
+    send_reason_text: bool = False
+    session_expires_s: int = 1800
+
+
+class DialOrder(msgspec.Struct, frozen=True):
+    """What `place` needs: numbers are E.164 with the plus; `sip_call_id` is the Call-ID to use."""
+
+    call_id: str
+    sip_call_id: str
+    trunk: Trunk
+    from_number: str
+    to_number: str
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Dialed(msgspec.Struct, frozen=True):
+    """The INVITE's first byte left."""
+
+    call_id: str
+    at: int
+
+
+class Provisional(msgspec.Struct, frozen=True):
+    """A 1xx came; `ringing` is True for 180 and 183."""
+
+    call_id: str
+    at: int
+    status: int
+    ringing: bool
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The first 2xx came and is acknowledged. `session_timer` is `peer`, `us` or `none` (RFC 4028)."""
+
+    call_id: str
+    at: int
+    session_timer: str = "none"
+
+
+class DtmfReceived(msgspec.Struct, frozen=True):
+    """The far end pressed a key (RFC 4733)."""
+
+    call_id: str
+    at: int
+    digit: str
+    duration_ms: int
+
+
+class LegEnded(msgspec.Struct, frozen=True):
+    """The leg is settled; nothing but `ProofUpdated` follows.
+
+    `cause` is what the wire says of the end; it matters only when no stop was asked for. `at` is the wire
+    time of the far end's BYE or final response, or of the moment the engine gave up.
+    """
+
+    call_id: str
+    at: int
+    proof: Proof
+    cause: Cause
+
+
+class ProofUpdated(msgspec.Struct, frozen=True):
+    """Evidence that came after `LegEnded`, such as a late 2xx that was ACKed and BYEd."""
+
+    call_id: str
+    at: int
+    proof: Proof
+
+
+LegEvent = Dialed | Provisional | Answered | DtmfReceived | LegEnded | ProofUpdated
+
+
+class LineEvents(Protocol):
+    """Where an engine reports; called in the event loop, must not block."""
+
+    def on_event(self, event: LegEvent) -> None:
+        """Take one event of one leg."""
+        ...
+
+    def on_audio(self, call_id: str, frame: bytes) -> None:
+        """Take 20 ms of the far end's voice: 160 bytes of G.711 mu-law at 8 kHz."""
+        ...
+
+
+class SnapshotJournal(Protocol):
+    """Where an engine keeps what a later life of the process needs to end the leg."""
+
+    async def before_invite(self, call_id: str, snapshot: bytes) -> bool:
+        """Make `snapshot` durable before the first byte of an INVITE leaves.
+
+        Returns False when the call may not be dialled any more: a stop is durable. Raises `StoreError` when
+        it could not be written; the INVITE must not leave then.
+        """
+        ...
+
+    async def update(self, call_id: str, snapshot: bytes) -> None:
+        """Make a change of the dialog durable. Raises `StoreError`."""
+        ...
+
+
+class Engine(Protocol):
+    """Telephony, as call control sees it."""
+
+    async def place(self, order: DialOrder) -> None:
+        """Start a leg. Failures come as `LegEnded`, never as exceptions."""
+        ...
+
+    def hangup(self, call_id: str, cause: Cause) -> bool:
+        """Cut the audio and end the leg by what its state needs; the first cause wins, repeats are harmless.
+
+        Returns False when the engine holds no leg of this call (nothing was sent, or it is settled).
+        """
+        ...
+
+    def send_audio(self, call_id: str, mulaw: bytes) -> None:
+        """Append G.711 mu-law at 8 kHz to the leg's play-out queue; dropped once the leg is ending."""
+        ...
+
+    def flush_audio(self, call_id: str) -> int:
+        """Drop what is queued to play; return how many ms were dropped."""
+        ...
+
+    def send_dtmf(self, call_id: str, digits: str) -> None:
+        """Send keys as RFC 4733 events, after what is playing."""
+        ...
+
+    def resume(self, call_id: str, snapshot: bytes, cause: Cause) -> None:
+        """Take over a leg of an earlier life of this process, only to end it for `cause`."""
+        ...
+
+    def live_legs(self) -> int:
+        """How many legs are not settled."""
+        ...

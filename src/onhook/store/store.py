@@ -1,0 +1,318 @@
+"""The port to durable state. One contract suite runs on every implementation.
+
+Every write is one transaction that is on disk (fsync) when its method returns. A call's row, its events
+and its snapshot change together or not at all. Each conditional write says in its result what it found;
+nothing is read first and written later. `request_stop` and `settle` go ahead of all other waiting writes.
+
+Errors: `StoreError` when a write could not be made durable (disk full, database away). What the database
+then holds is unknown to the caller, as it is for any commit that fails.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from onhook.calls.call import Call, Dialect, Direction, Event, EventType
+from onhook.calls.causes import Cause, Outcome
+from onhook.calls.proof import Proof
+from onhook.calls.states import State
+
+
+class StoreError(Exception):
+    """The write is not durable, or the database cannot be read."""
+
+
+class ConflictError(StoreError):
+    """A unique value (a number, a name) is taken already."""
+
+
+# --- configuration objects -------------------------------------------------------------------------
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """A tenant: everything else belongs to exactly one."""
+
+    id: str
+    name: str
+    created_at: int
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A key, known by the SHA-256 of its token. `secret` is the token encrypted, for keys that sign."""
+
+    id: str
+    environment_id: str
+    name: str
+    token_sha256: str
+    last4: str
+    created_at: int
+    revoked_at: int | None = None
+    secret: str | None = None
+
+
+class TrunkRecord(msgspec.Struct, frozen=True):
+    """A SIP trunk; `password` is encrypted. Fields as in `lines.engine.Trunk`."""
+
+    id: str
+    environment_id: str
+    name: str
+    uri: str
+    created_at: int
+    username: str | None = None
+    password: str | None = None
+    from_user: str | None = None
+    from_domain: str | None = None
+    number_format: str = "e164"
+    identity: bool = False
+    send_reason_text: bool = False
+    session_expires_s: int = 1800
+
+
+class Number(msgspec.Struct, frozen=True):
+    """A phone number of ours (E.164), bound to the agent that uses it and the trunk it lives on."""
+
+    id: str
+    environment_id: str
+    number: str
+    trunk_id: str
+    created_at: int
+    agent_id: str | None = None
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """A voice agent. `settings` holds what its dialect defines (language, voice, ...) as given."""
+
+    id: str
+    environment_id: str
+    dialect: Dialect
+    name: str
+    label: str
+    created_at: int
+    updated_at: int
+    direction: Direction = Direction.OUTBOUND
+    published: bool = False
+    version: int = 0
+    max_duration_ms: int = 3_600_000
+    ring_timeout_ms: int = 60_000
+    kind: str = "greeting"
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+Record = Environment | ApiKey | TrunkRecord | Number | Agent
+R = TypeVar("R", Environment, ApiKey, TrunkRecord, Number, Agent)
+
+
+# --- calls: commands and what they find -------------------------------------------------------------
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A wire fact that does not end a call.
+
+    `to` is the state to enter, only from the states that `calls.states` allows, or None for a plain fact.
+    `fields` are columns of the call to set when the row moves (or always, when `to` is None), each only if it
+    is still empty, except `deadline_at`, which is replaced. `event` is logged when something was set; `late_event`
+    and `late_fields` are used instead when the state no longer allows `to`.
+    """
+
+    call_id: str
+    at: int
+    event: EventType
+    to: State | None = None
+    fields: dict[str, int | None] = msgspec.field(default_factory=dict)
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
+    late_event: EventType | None = None
+    late_fields: dict[str, int | None] = msgspec.field(default_factory=dict)
+
+
+class StopOrder(msgspec.Struct, frozen=True):
+    """Stop one call of an environment. `agent_id` narrows the look-up as TalkOver needs.
+
+    `call_id` is the call's id or, with `or_sip_call_id`, its SIP Call-ID. `environment_id` None is the
+    system's own reach over all environments.
+    """
+
+    call_id: str
+    cause: Cause
+    at: int
+    environment_id: str | None = None
+    agent_id: str | None = None
+    or_sip_call_id: bool = False
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """What `request_stop` found: the call as it stands now; `first` is True for the stop that won."""
+
+    call: Call
+    first: bool
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """The end of a call on the wire.
+
+    `cause` and `ended_at` are written only if no stop has written them before.
+    """
+
+    call_id: str
+    at: int
+    proof: Proof
+    cause: Cause
+    ended_at: int
+
+
+class CallFilter(msgspec.Struct, frozen=True):
+    """Which calls to list; all conditions hold together, an empty tuple or None means any.
+
+    `created_from` is inclusive, `created_to` exclusive (ms). `search` matches a part of either number, of the
+    id or of the SIP Call-ID. `phone` matches either number exactly. `over` True is `ending` and
+    `ended`, False the rest.
+    """
+
+    environment_id: str | None = None
+    states: tuple[State, ...] = ()
+    outcomes: tuple[Outcome | None, ...] = ()
+    agent_ids: tuple[str, ...] = ()
+    direction: Direction | None = None
+    created_from: int | None = None
+    created_to: int | None = None
+    search: str | None = None
+    to_number: str | None = None
+    phone: str | None = None
+    over: bool | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A keyset or offset page: newest first by (`created_at`, `id`), or oldest first with `ascending`.
+
+    `after` is the (`created_at`, `id`) of the last row of the page before. `offset` is for the dialects that
+    count pages. `limit` is at most 1000.
+    """
+
+    limit: int = 50
+    after: tuple[int, str] | None = None
+    offset: int = 0
+    ascending: bool = False
+
+
+class Due(msgspec.Struct, frozen=True):
+    """What a sweep found: calls to dial, live calls past their deadline, calls in `ending`."""
+
+    to_dial: tuple[Call, ...] = ()
+    overdue: tuple[Call, ...] = ()
+    ending: tuple[Call, ...] = ()
+
+
+class Store(Protocol):
+    """Durable state."""
+
+    async def open(self) -> None:
+        """Open and migrate. Raises `StoreError`."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close."""
+        ...
+
+    async def check(self) -> None:
+        """Make one tiny durable write. Raises `StoreError` when that is not possible."""
+        ...
+
+    # configuration objects: one mechanism for all five kinds
+
+    async def put(self, record: Record) -> None:
+        """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""
+        ...
+
+    async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
+        """Return one record; another environment's is None. `environment_id` None reaches all."""
+        ...
+
+    async def find(self, kind: type[R], environment_id: str | None) -> list[R]:
+        """Return all records of a kind, newest first, ties by id."""
+        ...
+
+    async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+        """Delete one record; False when it is not there."""
+        ...
+
+    async def key_by_hash(self, token_sha256: str) -> ApiKey | None:
+        """Return the key that is not revoked, or None. Fast: runs for every request."""
+        ...
+
+    async def number_by_value(self, environment_id: str, number: str) -> Number | None:
+        """Return the number record of an E.164 number."""
+        ...
+
+    # calls
+
+    async def create_call(self, call: Call) -> None:
+        """Insert a call in `scheduled` or `dialing` with its `call.created` event."""
+        ...
+
+    async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
+        """Return one call; another environment's is None."""
+        ...
+
+    async def list_calls(self, where: CallFilter, page: Page) -> list[Call]:
+        """Return one page of calls."""
+        ...
+
+    async def count_calls(self, where: CallFilter) -> int:
+        """Count calls."""
+        ...
+
+    async def live_call_counts(self) -> dict[State, int]:
+        """Count the calls that are not `ended`, by state."""
+        ...
+
+    async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
+        """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
+        ...
+
+    async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
+        """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
+        ...
+
+    async def snapshots(self) -> dict[str, bytes]:
+        """Return every snapshot that is not forgotten, by call id (calls under the late-answer watch too)."""
+        ...
+
+    async def record_progress(self, progress: Progress) -> Call | None:
+        """Apply a wire fact (see `Progress`); return the call as it stands, None when unknown."""
+        ...
+
+    async def request_stop(self, order: StopOrder) -> Stopped | None:
+        """Move a live call to `ending` for `order.cause`; the only writer of `ending`.
+
+        First writer wins: a call that is over already is returned as it stands, `first=False`. None when no
+        call of that reach exists. Sets `outcome`, `cause`, `ended_at` (= `order.at`) and `stop`; logs
+        `call.stop_requested`.
+        """
+        ...
+
+    async def request_stops(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Do the same for many, in one transaction, results in order."""
+        ...
+
+    async def settle(self, settlement: Settlement) -> Call | None:
+        """Move a call to `ended` with its proof; the only writer of `ended`. Logs `call.ended`, once.
+
+        A call that is `ended` already stays as it is and is returned. The stop's result becomes the proof's.
+        """
+        ...
+
+    async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
+        """Log `proof.updated` with evidence that came after the end; replaces the row's proof, moves nothing else."""
+        ...
+
+    async def forget_snapshot(self, call_id: str) -> None:
+        """Delete the snapshot of a call: the engine will need it no more."""
+        ...
+
+    async def events(self, call_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return a call's events with `seq` greater than `after`, in order."""
+        ...
+
+    async def due(self, now: int, limit: int = 500) -> Due:
+        """Return what waits for a clock at `now`."""
+        ...
