@@ -1,0 +1,97 @@
+"""Dialling: from a call's row to a leg on the wire."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from onhook.calls.call import Call
+from onhook.calls.causes import Cause, Reason
+from onhook.calls.proof import Method, Proof, Result
+from onhook.clock import Clock
+from onhook.control.live import LiveCalls
+from onhook.lines.engine import DialOrder, Engine, LegEnded, LegEvent, Trunk
+from onhook.store.store import Store, StoreError, TrunkRecord
+
+logger = logging.getLogger(__name__)
+
+
+class Dialer:
+    """Starts legs, each in a task of its own, and keeps `LiveCalls` true.
+
+    `force_uri` sends every call to that SIP URI, whatever its trunk says: the sandbox's guarantee that
+    nothing is dialled outside.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        clock: Clock,
+        live: LiveCalls,
+        report: Callable[[LegEvent], None],
+        decrypt: Callable[[str], str],
+        force_uri: str | None = None,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._live = live
+        self._report = report
+        self._decrypt = decrypt
+        self._force_uri = force_uri
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, call: Call) -> None:
+        """Dial a call whose row is `dialing`."""
+        self._live.add(call)
+        task = asyncio.get_running_loop().create_task(self._dial(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def start_scheduled(self, call: Call) -> None:
+        """Dial a call whose delay is over, unless it was stopped meanwhile. Raises `StoreError`."""
+        now = self._clock.now_ms()
+        if await self._store.dial(call.id, now, now + call.ring_timeout_ms):
+            self.start(call)
+
+    async def _dial(self, call: Call) -> None:
+        try:
+            record = await self._store.get(TrunkRecord, call.trunk_id, call.environment_id)
+        except StoreError:
+            logger.exception("call %s is not dialled: its trunk cannot be read", call.id)
+            record = None
+        if record is None:
+            self._report(self._not_dialled(call))
+            return
+        order = DialOrder(
+            call_id=call.id,
+            sip_call_id=call.sip_call_id,
+            trunk=self._trunk(record),
+            from_number=call.from_number,
+            to_number=call.to_number,
+            headers=call.details.sip_headers,
+        )
+        await self._engine.place(order)
+
+    def _trunk(self, record: TrunkRecord) -> Trunk:
+        return Trunk(
+            id=record.id,
+            uri=self._force_uri or record.uri,
+            username=record.username,
+            password=self._decrypt(record.password) if record.password else None,
+            from_user=record.from_user,
+            from_domain=record.from_domain,
+            number_format=record.number_format,
+            identity=record.identity,
+            send_reason_text=record.send_reason_text,
+            session_expires_s=record.session_expires_s,
+        )
+
+    def _not_dialled(self, call: Call) -> LegEnded:
+        now = self._clock.now_ms()
+        return LegEnded(
+            call_id=call.id,
+            at=now,
+            proof=Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now),
+            cause=Cause("system", Reason.TRANSPORT_FAILED),
+        )

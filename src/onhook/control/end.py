@@ -1,0 +1,154 @@
+"""The end of calls. Nothing else in onhook ends a call.
+
+Two doors, and no third: `Ending._stop` is the only caller of `Store.request_stops`, which alone writes
+`ending`; `Ending.settle` is the only caller of `Store.settle`, which alone writes `ended`. Retries, races,
+crashes and restarts all come back to these two.
+
+A stop is first made durable and then carried out. There is one exception, on purpose: when the store
+does not confirm the stop within `COMMIT_LIMIT_S`, the call is ended on the wire all the same (a full disk
+must not keep a phone line open), the order is kept until the store takes it, and the caller is told that
+the record failed.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from onhook.calls.call import Call
+from onhook.calls.causes import Cause
+from onhook.calls.proof import Method, Proof, Result
+from onhook.calls.states import State
+from onhook.clock import Clock
+from onhook.control.live import LiveCalls
+from onhook.lines.engine import Engine, LegEnded
+from onhook.store.store import Settlement, Stopped, StopOrder, Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+COMMIT_LIMIT_S = 1.0
+SLICE = 32
+"""How many BYEs of a bulk stop leave before the event loop may read answers again."""
+
+
+class Ending:
+    """Stops calls, and settles them."""
+
+    def __init__(self, store: Store, engine: Engine, clock: Clock, live: LiveCalls) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._live = live
+        self._waiters: dict[str, set[asyncio.Future[Call]]] = {}
+        self._unwritten: dict[str, StopOrder] = {}
+        """Stops carried out on the wire that the store has not confirmed, by call id."""
+
+    async def request_stop(self, order: StopOrder, wait_ms: int = 0) -> Stopped | None:
+        """Stop one call now, and wait up to `wait_ms` for its proof. None when there is no such call.
+
+        A call that is over already is returned as it stands. Raises `StoreError` when the stop could not
+        be made durable in time; the call has been ended on the wire nevertheless.
+        """
+        (stopped,) = await self._stop([order])
+        if stopped is None or stopped.call.state is State.ENDED or wait_ms <= 0:
+            return stopped
+        settled = await self._settled_within(stopped.call.id, wait_ms / 1000)
+        return Stopped(settled, stopped.first) if settled is not None else stopped
+
+    async def end_many(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Stop many calls: one transaction, then every BYE, in slices. Raises as `request_stop` does."""
+        return await self._stop(orders)
+
+    async def settle(self, ended: LegEnded) -> Call | None:
+        """Write the end of a leg with its proof. Repeats are harmless. Raises `StoreError`."""
+        order = self._unwritten.get(ended.call_id)
+        call = await self._store.settle(
+            Settlement(
+                call_id=ended.call_id,
+                at=self._clock.now_ms(),
+                proof=ended.proof,
+                cause=order.cause if order else ended.cause,
+                ended_at=order.at if order else ended.at,
+            )
+        )
+        self._unwritten.pop(ended.call_id, None)
+        self._live.remove(ended.call_id)
+        for waiter in self._waiters.pop(ended.call_id, ()):
+            if call is not None and not waiter.done():
+                waiter.set_result(call)
+        return call
+
+    async def carry_out(self, call: Call) -> None:
+        """Do on the wire what the row of an `ending` call promises.
+
+        A call without a leg of ours has nothing on the wire: it is settled here, with that as its proof.
+        """
+        if call.cause is None:
+            raise ValueError(f"call {call.id} is {call.state}, not ending")
+        if call.id in self._live:
+            self._engine.hangup(call.id, call.cause)
+        else:
+            now = self._clock.now_ms()
+            nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
+            await self.settle(LegEnded(call.id, now, nothing_left, call.cause))
+
+    async def write_missed_stops(self) -> None:
+        """Offer the store again what it did not confirm. Raises `StoreError`."""
+        for call_id, order in list(self._unwritten.items()):
+            await self._store.request_stops([order])
+            self._unwritten.pop(call_id, None)
+
+    async def _stop(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Make the stops durable, then carry out each one that won."""
+        commit = asyncio.ensure_future(self._store.request_stops(orders))
+        try:
+            found = await asyncio.wait_for(asyncio.shield(commit), COMMIT_LIMIT_S)
+        except (StoreError, TimeoutError) as error:
+            commit.add_done_callback(_taken_note_of)
+            self._end_without_record(orders)
+            raise StoreError("the stop could not be recorded; the call was ended on the wire") from error
+        for count, stopped in enumerate(found, 1):
+            if stopped is not None and stopped.first:
+                await self.carry_out(stopped.call)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+        return found
+
+    def _end_without_record(self, orders: Sequence[StopOrder]) -> None:
+        """Hang up what the stops mean, by our own directory, and keep the orders for the store."""
+        for order in orders:
+            call = self._live.find(order)
+            if call is None:
+                continue
+            logger.error("stop of call %s not recorded, ended on the wire: %s", call.id, order.cause)
+            self._unwritten.setdefault(call.id, order)
+            self._engine.hangup(call.id, order.cause)
+
+    async def _settled_within(self, call_id: str, seconds: float) -> Call | None:
+        """Wait for the end to be written; None when time runs out first."""
+        waiter: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(call_id, set()).add(waiter)
+        try:
+            # The end may have been written between the stop's commit and this line.
+            current = await self._store.get_call(call_id, None)
+            if current is not None and current.state is State.ENDED:
+                return current
+            async with asyncio.timeout(seconds):
+                return await waiter
+        except TimeoutError:
+            return None
+        finally:
+            self._forget(call_id, waiter)
+
+    def _forget(self, call_id: str, waiter: asyncio.Future[Call]) -> None:
+        waiters = self._waiters.get(call_id)
+        if waiters is not None:
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[call_id]
+
+
+def _taken_note_of(commit: asyncio.Future[list[Stopped | None]]) -> None:
+    """Retrieve the result of a commit that came too late, so that its error is not reported as lost."""
+    with contextlib.suppress(asyncio.CancelledError):
+        commit.exception()

@@ -1,0 +1,42 @@
+"""The calls whose legs this process holds, from the dial until their end is written."""
+
+from onhook.calls.call import Call
+from onhook.store.store import StopOrder
+
+
+class LiveCalls:
+    """A directory of our own legs; it answers when the store cannot.
+
+    A call in here is going to produce a `LegEnded`, always, and leaves only when that is written. A call
+    that is not in here has nothing on the wire.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Call] = {}
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._calls
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: Call) -> None:
+        """Enter a call, before its leg is asked for."""
+        self._calls[call.id] = call
+
+    def get(self, call_id: str) -> Call | None:
+        """Return the call as it was when it was entered."""
+        return self._calls.get(call_id)
+
+    def remove(self, call_id: str) -> None:
+        """Drop a call whose end is written."""
+        self._calls.pop(call_id, None)
+
+    def find(self, order: StopOrder) -> Call | None:
+        """Return the call that a stop means, under the same rules of tenancy as the store's."""
+        call = self._calls.get(order.call_id)
+        if call is None and order.or_sip_call_id:
+            call = next((one for one in self._calls.values() if one.sip_call_id == order.call_id), None)
+        if call is None or order.environment_id not in (None, call.environment_id):
+            return None
+        return call if order.agent_id in (None, call.agent_id) else None

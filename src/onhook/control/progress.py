@@ -1,0 +1,146 @@
+"""What the line reports, written down in wire order, one call at a time."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from onhook.calls.call import EventType
+from onhook.calls.proof import Proof, Result
+from onhook.calls.states import State
+from onhook.clock import Clock
+from onhook.control.end import Ending
+from onhook.control.live import LiveCalls
+from onhook.lines.engine import Answered, Dialed, DtmfReceived, LegEnded, LegEvent, ProofUpdated, Provisional
+from onhook.store.store import Progress, Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.5
+"""How long to wait before offering the store again what it refused."""
+
+
+class ProgressRecorder:
+    """The `LineEvents` of call control.
+
+    Events of one call are written in the order they came; a store that is away holds a call's events back,
+    never drops them. `late_watch_s` is how long an engine may still need the snapshot of an unconfirmed leg.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ending: Ending,
+        live: LiveCalls,
+        clock: Clock,
+        late_watch_s: float,
+        on_audio: Callable[[str, bytes], None],
+        on_answered: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._ending = ending
+        self._live = live
+        self._clock = clock
+        self._late_watch_s = late_watch_s
+        self._on_audio = on_audio
+        self._on_answered = on_answered
+        self._queues: dict[str, deque[LegEvent]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_event(self, event: LegEvent) -> None:
+        """Queue one event of one call."""
+        if isinstance(event, Answered):
+            self._on_answered(event.call_id)
+        queue = self._queues.get(event.call_id)
+        if queue is not None:
+            queue.append(event)
+            return
+        self._queues[event.call_id] = deque([event])
+        self._run(self._drain(event.call_id))
+
+    def on_audio(self, call_id: str, frame: bytes) -> None:
+        """Pass on 20 ms of the far end's voice."""
+        self._on_audio(call_id, frame)
+
+    async def drained(self) -> None:
+        """Wait until all that was reported so far is written."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def _run(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, call_id: str) -> None:
+        queue = self._queues[call_id]
+        while queue:
+            try:
+                await self._write(queue[0])
+            except StoreError:
+                logger.exception("event of call %s not written yet", call_id)
+                await asyncio.sleep(RETRY_S)
+                continue
+            queue.popleft()
+        del self._queues[call_id]
+
+    async def _write(self, event: LegEvent) -> None:
+        match event:
+            case LegEnded():
+                await self._ending.settle(event)
+                await self._drop_snapshot(event.call_id, event.proof)
+            case ProofUpdated():
+                await self._store.append_proof(event.call_id, event.at, event.proof)
+                if event.proof.bye_sent_at is not None:
+                    await self._store.record_progress(_answered(event.call_id, event.at, None, {}))
+            case _:
+                await self._store.record_progress(self._progress(event))
+
+    def _progress(self, event: Dialed | Provisional | Answered | DtmfReceived) -> Progress:
+        """Translate a wire fact into a change of the row."""
+        match event:
+            case Dialed(call_id, at):
+                return Progress(call_id, at, EventType.DIALED, fields={"dialed_at": at})
+            case Provisional(call_id, at, status, ringing=False):
+                fields = {"first_provisional_at": at}
+                return Progress(call_id, at, EventType.PROVISIONAL, fields=fields, data={"status": status})
+            case Provisional(call_id, at, status):
+                times = {"first_provisional_at": at, "ringing_at": at}
+                data = {"status": status}
+                return Progress(call_id, at, EventType.RINGING, to=State.RINGING, fields=times, data=data)
+            case Answered(call_id, at, session_timer):
+                call = self._live.get(call_id)
+                deadline = at + call.max_duration_ms if call else None
+                return _answered(call_id, at, deadline, {"session_timer": session_timer})
+            case DtmfReceived(call_id, at, digit, duration_ms):
+                return Progress(call_id, at, EventType.DTMF, data={"digit": digit, "duration_ms": duration_ms})
+
+    async def _drop_snapshot(self, call_id: str, proof: Proof) -> None:
+        """Forget the snapshot at once when the wire confirmed, else when the late-answer watch is over."""
+        if proof.result is Result.CONFIRMED:
+            await self._store.forget_snapshot(call_id)
+        else:
+            self._clock.call_later(self._late_watch_s, lambda: self._run(self._forget_later(call_id)))
+
+    async def _forget_later(self, call_id: str) -> None:
+        try:
+            await self._store.forget_snapshot(call_id)
+        except StoreError:
+            logger.exception("snapshot of call %s stays until the next start", call_id)
+
+
+def _answered(call_id: str, at: int, deadline_at: int | None, data: dict[str, str]) -> Progress:
+    """A 2xx: the call is answered, or, after a stop, it is a fact for the bill."""
+    fields: dict[str, int | None] = {"answered_at": at}
+    if deadline_at is not None:
+        fields["deadline_at"] = deadline_at
+    return Progress(
+        call_id,
+        at,
+        EventType.ANSWERED,
+        to=State.ANSWERED,
+        fields=fields,
+        data=dict(data),
+        late_event=EventType.ANSWERED_AFTER_STOP,
+        late_fields={"answered_on_wire_at": at},
+    )
