@@ -111,8 +111,9 @@ class Progress(msgspec.Struct, frozen=True):
 
     `to` is the state to enter, only from the states that `calls.states` allows, or None for a plain fact.
     `fields` are columns of the call to set when the row moves (or always, when `to` is None), each only if it
-    is still empty, except `deadline_at`, which is replaced. `event` is logged when something was set; `late_event`
-    and `late_fields` are used instead when the state no longer allows `to`.
+    is still empty, except `deadline_at`, which is replaced. `event` is logged when the row moved, when something
+    was set, or when the fact names no fields (a key pressed); `late_event` and `late_fields` are used instead when
+    the state no longer allows `to`. ValueError for `to` in `ending` or `ended`, or a field that is no wire time.
     """
 
     call_id: str
@@ -185,7 +186,7 @@ class Page(msgspec.Struct, frozen=True):
     """A keyset or offset page: newest first by (`created_at`, `id`), or oldest first with `ascending`.
 
     `after` is the (`created_at`, `id`) of the last row of the page before. `offset` is for the dialects that
-    count pages. `limit` is at most 1000.
+    count pages. `limit` is at most `MAX_PAGE`; ValueError beyond.
     """
 
     limit: int = 50
@@ -194,8 +195,12 @@ class Page(msgspec.Struct, frozen=True):
     ascending: bool = False
 
 
+MAX_PAGE = 1000
+"""The largest `Page.limit`."""
+
+
 class Due(msgspec.Struct, frozen=True):
-    """What a sweep found: calls to dial, live calls past their deadline, calls in `ending`."""
+    """What a sweep found: calls to dial, live calls past their deadline, calls in `ending`; oldest first."""
 
     to_dial: tuple[Call, ...] = ()
     overdue: tuple[Call, ...] = ()
@@ -246,7 +251,10 @@ class Store(Protocol):
     # calls
 
     async def create_call(self, call: Call) -> None:
-        """Insert a call in `scheduled` or `dialing` with its `call.created` event."""
+        """Insert a call in `scheduled` or `dialing` with its `call.created` event.
+
+        Raises `ConflictError` for a taken id, ValueError for a call that is over.
+        """
         ...
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
@@ -262,7 +270,7 @@ class Store(Protocol):
         ...
 
     async def live_call_counts(self) -> dict[State, int]:
-        """Count the calls that are not `ended`, by state."""
+        """Count the calls that are not `ended`; every such state has an entry."""
         ...
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
@@ -302,7 +310,10 @@ class Store(Protocol):
         ...
 
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
-        """Log `proof.updated` with evidence that came after the end; replaces the row's proof, moves nothing else."""
+        """Log `proof.updated` with evidence that came after the end; moves nothing else.
+
+        Replaces the row's proof, and with it the stop's result. A live call has no end to prove: it stays as it is.
+        """
         ...
 
     async def forget_snapshot(self, call_id: str) -> None:

@@ -1,0 +1,163 @@
+"""What each command does to a call, as pure functions: every store applies these and only stores the result.
+
+A rule takes the call as it is held and returns the `Change` to store, or None when the command moves nothing.
+A store must run *read, rule, write* in one transaction that no other writer can cross.
+"""
+
+from typing import Any
+
+import msgspec
+
+from onhook.calls.call import Call, Event, EventType, Stop
+from onhook.calls.causes import outcome_of
+from onhook.calls.proof import Proof
+from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_state
+from onhook.store.store import Progress, Settlement, StopOrder
+
+PROGRESS_FIELDS = frozenset(
+    {"deadline_at", "dialed_at", "first_provisional_at", "ringing_at", "answered_at", "answered_on_wire_at"}
+)
+"""The columns that a wire fact may set; `ended_at` and the like belong to the stop and the settlement."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A call as a store holds it, with the `seq` of its last event."""
+
+    call: Call
+    seq: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What to store: the call as it becomes, and the event that tells of it."""
+
+    held: Held
+    event: Event | None = None
+
+
+def created(call: Call) -> Change:
+    """Return the first state of a call. Raises ValueError for a call that is over: no call begins so."""
+    if call.state in OVER:
+        raise ValueError(f"a call cannot be created {call.state}")
+    data = {
+        "state": call.state,
+        "direction": call.direction,
+        "from_number": call.from_number,
+        "to_number": call.to_number,
+        "agent_id": call.agent_id,
+        "dial_at": call.dial_at,
+    }
+    event = Event(call_id=call.id, seq=1, at=call.created_at, type=EventType.CREATED, data=data)
+    return Change(Held(call, seq=1), event)
+
+
+def dialed(held: Held, at: int, deadline_at: int) -> Change | None:
+    """Return the change of a scheduled call whose time has come. The INVITE itself is a fact of its own."""
+    state = next_state(held.call.state, Input.DIAL)
+    if state is None:
+        return None
+    return _change(held, at, None, {}, state=state, deadline_at=deadline_at)
+
+
+def progressed(held: Held, progress: Progress) -> Change | None:
+    """Return the change that a wire fact makes, in time or too late (see `Progress`).
+
+    A fact that names no fields is always logged; a fact with fields only when one of them was still to be set.
+    Raises ValueError for a state or a column that a wire fact may not write.
+    """
+    unknown = (progress.fields.keys() | progress.late_fields.keys()) - PROGRESS_FIELDS
+    if unknown or progress.to in OVER:
+        raise ValueError(f"a wire fact may not write {sorted(unknown) or progress.to}")
+    state = held.call.state
+    if progress.to is None:
+        return _fact(held, progress, progress.event, progress.fields)
+    if progress.to not in TRANSITIONS[state].values():
+        return _fact(held, progress, progress.late_event, progress.late_fields)
+    fields = _still_empty(held.call, progress.fields)
+    return _change(held, progress.at, progress.event, progress.data, state=progress.to, **fields)
+
+
+def stopped(held: Held, order: StopOrder) -> Change | None:
+    """Return the change to `ending` for the first stop; None when the call is over already."""
+    call = held.call
+    state = next_state(call.state, Input.STOP)
+    if state is None:
+        return None
+    return _change(
+        held,
+        order.at,
+        EventType.STOP_REQUESTED,
+        {"cause": msgspec.to_builtins(order.cause), "state": call.state},
+        state=state,
+        outcome=outcome_of(order.cause, answered=call.state is State.ANSWERED),
+        cause=order.cause,
+        ended_at=order.at,
+        stop=Stop(requested_at=order.at, cause=order.cause),
+    )
+
+
+def settled(held: Held, settlement: Settlement) -> Change | None:
+    """Return the change to `ended`; what a stop has written stays. None when no wire can settle this state."""
+    call = held.call
+    state = next_state(call.state, Input.SETTLE)
+    if state is None:
+        return None
+    cause = call.cause or settlement.cause
+    frozen = {
+        "cause": cause,
+        "outcome": call.outcome or outcome_of(cause, answered=call.state is State.ANSWERED),
+        "ended_at": settlement.ended_at if call.ended_at is None else call.ended_at,
+    }
+    ended = msgspec.structs.replace(call, state=state, **frozen)
+    fields = frozen | {"state": state} | _proof(call, settlement.proof)
+    return _change(held, settlement.at, EventType.ENDED, _end_data(ended, settlement.proof), **fields)
+
+
+def proven(held: Held, at: int, proof: Proof) -> Change | None:
+    """Return the change that later evidence makes; None while the call is live, for there is no end to prove."""
+    if held.call.state in LIVE:
+        return None
+    data = {"proof": msgspec.to_builtins(proof)}
+    return _change(held, at, EventType.PROOF_UPDATED, data, **_proof(held.call, proof))
+
+
+def within_reach(call: Call, order: StopOrder) -> bool:
+    """Say whether a stop order may touch this call: its environment's, and its agent's where one is named."""
+    return order.environment_id in (None, call.environment_id) and order.agent_id in (None, call.agent_id)
+
+
+def _fact(held: Held, progress: Progress, event: EventType | None, fields: dict[str, int | None]) -> Change | None:
+    setting = _still_empty(held.call, fields)
+    if not setting and (fields or event is None):
+        return None
+    return _change(held, progress.at, event, progress.data, **setting)
+
+
+def _still_empty(call: Call, fields: dict[str, int | None]) -> dict[str, int | None]:
+    return {name: value for name, value in fields.items() if name == "deadline_at" or getattr(call, name) is None}
+
+
+def _proof(call: Call, proof: Proof) -> dict[str, object]:
+    """Return the columns that hold a proof: its own, and its result in the stop's record."""
+    if call.stop is None:
+        return {"proof": proof}
+    return {"proof": proof, "stop": msgspec.structs.replace(call.stop, result=proof.result)}
+
+
+def _end_data(ended: Call, proof: Proof) -> dict[str, Any]:
+    return {
+        "outcome": ended.outcome,
+        "cause": msgspec.to_builtins(ended.cause),
+        "ended_at": ended.ended_at,
+        "duration_ms": ended.duration_ms,
+        "proof": msgspec.to_builtins(proof),
+    }
+
+
+def _change(held: Held, at: int, event: EventType | None, data: dict[str, Any], **fields: object) -> Change:
+    """Return the call with `fields` set, and its next event where there is one to log."""
+    updated_at = max(held.call.updated_at, at)
+    call = msgspec.structs.replace(held.call, updated_at=updated_at, **fields)
+    if event is None:
+        return Change(Held(call, held.seq))
+    seq = held.seq + 1
+    return Change(Held(call, seq), Event(call_id=call.id, seq=seq, at=at, type=event, data=data))

@@ -1,0 +1,264 @@
+"""A `Store` in dictionaries: as fast as a test wants, with every rule of the real ones."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from onhook.calls.call import Call, Event
+from onhook.calls.proof import Proof
+from onhook.calls.states import LIVE, OVER, State
+from onhook.store import rules
+from onhook.store.rules import Change, Held
+from onhook.store.store import (
+    MAX_PAGE,
+    ApiKey,
+    CallFilter,
+    ConflictError,
+    Due,
+    Environment,
+    Number,
+    Page,
+    Progress,
+    R,
+    Record,
+    Settlement,
+    StopOrder,
+    Stopped,
+    StoreError,
+)
+
+
+class MemoryStore:
+    """A `Store` that forgets everything with the process.
+
+    Set `fail_writes` to make every write raise `StoreError`, as a full disk does; set `write_delay` (seconds)
+    to make every write wait first, as a slow disk does. Reads are never disturbed.
+    """
+
+    def __init__(self) -> None:
+        self.fail_writes = False
+        self.write_delay = 0.0
+        self._records: dict[tuple[type[Record], str], Record] = {}
+        self._calls: dict[str, Held] = {}
+        self._events: dict[str, list[Event]] = {}
+        self._snapshots: dict[str, bytes] = {}
+
+    async def open(self) -> None:
+        """Do nothing: a dictionary is open."""
+
+    async def close(self) -> None:
+        """Do nothing: what was stored stays for a second `open`."""
+
+    async def check(self) -> None:
+        """Raise `StoreError` when writes are set to fail."""
+        await self._writable()
+
+    async def put(self, record: Record) -> None:
+        """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""
+        await self._writable()
+        if isinstance(record, Number):
+            taken = await self.number_by_value(record.environment_id, record.number)
+            if taken is not None and taken.id != record.id:
+                raise ConflictError(f"the number {record.number} is taken")
+        self._records[type(record), record.id] = record
+
+    async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
+        """Return one record; another environment's is None. `environment_id` None reaches all."""
+        record = self._records.get((kind, record_id))
+        return record if isinstance(record, kind) and _belongs(record, environment_id) else None
+
+    async def find(self, kind: type[R], environment_id: str | None) -> list[R]:
+        """Return all records of a kind, newest first, ties by id."""
+        found = [record for record in self._of(kind) if _belongs(record, environment_id)]
+        return sorted(found, key=lambda record: (-record.created_at, record.id))
+
+    async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+        """Delete one record; False when it is not there."""
+        await self._writable()
+        if await self.get(kind, record_id, environment_id) is None:
+            return False
+        del self._records[kind, record_id]
+        return True
+
+    async def key_by_hash(self, token_sha256: str) -> ApiKey | None:
+        """Return the key that is not revoked, or None."""
+        keys = (key for key in self._of(ApiKey) if key.token_sha256 == token_sha256 and key.revoked_at is None)
+        return next(keys, None)
+
+    async def number_by_value(self, environment_id: str, number: str) -> Number | None:
+        """Return the number record of an E.164 number."""
+        numbers = (one for one in self._of(Number) if one.number == number and one.environment_id == environment_id)
+        return next(numbers, None)
+
+    async def create_call(self, call: Call) -> None:
+        """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id."""
+        await self._writable()
+        if call.id in self._calls:
+            raise ConflictError(f"the call {call.id} exists already")
+        self._save(rules.created(call))
+
+    async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
+        """Return one call; another environment's is None."""
+        held = self._calls.get(call_id)
+        return held.call if held is not None and environment_id in (None, held.call.environment_id) else None
+
+    async def list_calls(self, where: CallFilter, page: Page) -> list[Call]:
+        """Return one page of calls. Raises ValueError for a limit outside 0 to 1000."""
+        if not 0 <= page.limit <= MAX_PAGE:
+            raise ValueError(f"a page holds at most {MAX_PAGE} calls")
+        calls = sorted(self._matching(where), key=_place, reverse=not page.ascending)
+        if page.after is not None:
+            after = page.after
+            calls = [call for call in calls if (_place(call) > after if page.ascending else _place(call) < after)]
+        return calls[page.offset : page.offset + page.limit]
+
+    async def count_calls(self, where: CallFilter) -> int:
+        """Count calls."""
+        return len(self._matching(where))
+
+    async def live_call_counts(self) -> dict[State, int]:
+        """Count the calls that are not `ended`; every such state has an entry."""
+        counts: dict[State, int] = {state: 0 for state in State if state is not State.ENDED}
+        for call in self._all():
+            if call.state is not State.ENDED:
+                counts[call.state] += 1
+        return counts
+
+    async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
+        """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
+        await self._writable()
+        held = self._calls.get(call_id)
+        change = rules.dialed(held, at, deadline_at) if held is not None else None
+        if change is None:
+            return False
+        self._save(change)
+        return True
+
+    async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
+        """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
+        await self._writable()
+        held = self._calls.get(call_id)
+        if held is None or (before_invite and held.call.state is not State.DIALING):
+            return False
+        self._snapshots[call_id] = snapshot
+        return True
+
+    async def snapshots(self) -> dict[str, bytes]:
+        """Return every snapshot that is not forgotten, by call id."""
+        return dict(self._snapshots)
+
+    async def record_progress(self, progress: Progress) -> Call | None:
+        """Apply a wire fact (see `Progress`); return the call as it stands, None when unknown."""
+        return await self._apply(progress.call_id, lambda held: rules.progressed(held, progress))
+
+    async def request_stop(self, order: StopOrder) -> Stopped | None:
+        """Move a live call to `ending` for `order.cause`; the only writer of `ending`."""
+        await self._writable()
+        return self._stop(order)
+
+    async def request_stops(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Do the same for many, in one transaction, results in order."""
+        await self._writable()
+        return [self._stop(order) for order in orders]
+
+    async def settle(self, settlement: Settlement) -> Call | None:
+        """Move a call to `ended` with its proof; the only writer of `ended`."""
+        return await self._apply(settlement.call_id, lambda held: rules.settled(held, settlement))
+
+    async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
+        """Log `proof.updated` with evidence that came after the end."""
+        return await self._apply(call_id, lambda held: rules.proven(held, at, proof))
+
+    async def forget_snapshot(self, call_id: str) -> None:
+        """Delete the snapshot of a call: the engine will need it no more."""
+        await self._writable()
+        self._snapshots.pop(call_id, None)
+
+    async def events(self, call_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return a call's events with `seq` greater than `after`, in order."""
+        return [event for event in self._events.get(call_id, []) if event.seq > after][:limit]
+
+    async def due(self, now: int, limit: int = 500) -> Due:
+        """Return what waits for a clock at `now`, the longest waiting first."""
+        scheduled = (call for call in self._all() if call.state is State.SCHEDULED)
+        live = (call for call in self._all() if call.state in LIVE)
+        ending = (call for call in self._all() if call.state is State.ENDING)
+        return Due(
+            to_dial=_oldest(((call.dial_at, call) for call in scheduled), now, limit),
+            overdue=_oldest(((call.deadline_at, call) for call in live), now, limit),
+            ending=_oldest(((call.ended_at, call) for call in ending), None, limit),
+        )
+
+    async def _writable(self) -> None:
+        if self.write_delay > 0:
+            await asyncio.sleep(self.write_delay)
+        if self.fail_writes:
+            raise StoreError("writes are set to fail")
+
+    async def _apply(self, call_id: str, rule: Callable[[Held], Change | None]) -> Call | None:
+        await self._writable()
+        held = self._calls.get(call_id)
+        if held is None:
+            return None
+        change = rule(held)
+        return held.call if change is None else self._save(change)
+
+    def _stop(self, order: StopOrder) -> Stopped | None:
+        held = self._target(order)
+        if held is None:
+            return None
+        change = rules.stopped(held, order)
+        return Stopped(held.call, first=False) if change is None else Stopped(self._save(change), first=True)
+
+    def _target(self, order: StopOrder) -> Held | None:
+        candidates = [self._calls[order.call_id]] if order.call_id in self._calls else []
+        if order.or_sip_call_id:
+            named = [held for held in self._calls.values() if held.call.sip_call_id == order.call_id]
+            candidates += sorted(named, key=lambda held: _place(held.call), reverse=True)
+        return next((held for held in candidates if rules.within_reach(held.call, order)), None)
+
+    def _save(self, change: Change) -> Call:
+        call = change.held.call
+        self._calls[call.id] = change.held
+        if change.event is not None:
+            self._events.setdefault(call.id, []).append(change.event)
+        return call
+
+    def _all(self) -> Iterable[Call]:
+        return (held.call for held in self._calls.values())
+
+    def _of(self, kind: type[R]) -> Iterable[R]:
+        return (record for record in self._records.values() if isinstance(record, kind))
+
+    def _matching(self, where: CallFilter) -> list[Call]:
+        return [call for call in self._all() if _matches(call, where)]
+
+
+def _belongs(record: Record, environment_id: str | None) -> bool:
+    owner = record.id if isinstance(record, Environment) else record.environment_id
+    return environment_id in (None, owner)
+
+
+def _place(call: Call) -> tuple[int, str]:
+    return call.created_at, call.id
+
+
+def _oldest(calls: Iterable[tuple[int | None, Call]], now: int | None, limit: int) -> tuple[Call, ...]:
+    waiting = [(moment, call) for moment, call in calls if moment is not None and (now is None or moment <= now)]
+    return tuple(call for _, call in sorted(waiting, key=lambda pair: (pair[0], pair[1].id))[:limit])
+
+
+def _matches(call: Call, where: CallFilter) -> bool:
+    searched = (call.from_number, call.to_number, call.id, call.sip_call_id)
+    return (
+        where.environment_id in (None, call.environment_id)
+        and (not where.states or call.state in where.states)
+        and (not where.outcomes or call.outcome in where.outcomes)
+        and (not where.agent_ids or call.agent_id in where.agent_ids)
+        and where.direction in (None, call.direction)
+        and (where.created_from is None or call.created_at >= where.created_from)
+        and (where.created_to is None or call.created_at < where.created_to)
+        and (where.search is None or any(where.search in text for text in searched))
+        and where.to_number in (None, call.to_number)
+        and where.phone in (None, call.from_number, call.to_number)
+        and where.over in (None, call.state in OVER)
+    )
