@@ -1,0 +1,207 @@
+"""The store of the embedded server: one SQLite file, durable to the last acknowledged write.
+
+All writes go through one thread (`sqlite_writer`), which commits what waits together, stops first. Reads of
+one row run right in the event loop, on a connection of their own, because they take less time than a change
+of threads; lists, counts and sweeps run in a reader thread. The write-ahead log lets all three work at once,
+and every read sees every write that was acknowledged before it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from onhook.calls.call import Call, Event
+from onhook.calls.proof import Proof
+from onhook.calls.states import State
+from onhook.store import rules, sqlite_calls, sqlite_queries, sqlite_records
+from onhook.store.sqlite_migrate import connect, connect_reader
+from onhook.store.sqlite_writer import Writer
+from onhook.store.store import (
+    ApiKey,
+    CallFilter,
+    Due,
+    Number,
+    Page,
+    Progress,
+    R,
+    Record,
+    Settlement,
+    StopOrder,
+    Stopped,
+    StoreError,
+)
+
+T = TypeVar("T")
+
+
+class _Open:
+    """What an open store holds."""
+
+    def __init__(self, path: Path, db: apsw.Connection) -> None:
+        self.writer = Writer(db)
+        self.near = connect_reader(path)
+        """For the event loop's thread."""
+        self.far = connect_reader(path)
+        """For the reader thread."""
+        self.reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onhook-store-reader")
+
+    async def close(self) -> None:
+        """Finish what was accepted; the writer's connection is the last to close and tidies up the files."""
+        await asyncio.to_thread(self.reader.shutdown)
+        self.near.close()
+        self.far.close()
+        await self.writer.close()
+
+
+class SqliteStore:
+    """A `Store` in the SQLite database at `path`, which is made when it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._parts: _Open | None = None
+
+    async def open(self) -> None:
+        """Open and migrate. Raises `StoreError`."""
+        if self._parts is None:
+            db = await asyncio.to_thread(connect, self._path)
+            self._parts = _Open(self._path, db)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.close()
+
+    async def check(self) -> None:
+        """Make one tiny durable write. Raises `StoreError` when that is not possible."""
+        await self._write(sqlite_records.beat)
+
+    # configuration objects
+
+    async def put(self, record: Record) -> None:
+        """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""
+        await self._write(lambda db: sqlite_records.put(db, record))
+
+    async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
+        """Return one record; another environment's is None. `environment_id` None reaches all."""
+        return self._read(lambda db: sqlite_records.get(db, kind, record_id, environment_id))
+
+    async def find(self, kind: type[R], environment_id: str | None) -> list[R]:
+        """Return all records of a kind, newest first, ties by id."""
+        return await self._scan(lambda db: sqlite_records.find(db, kind, environment_id))
+
+    async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+        """Delete one record; False when it is not there."""
+        return await self._write(lambda db: sqlite_records.delete(db, kind, record_id, environment_id))
+
+    async def key_by_hash(self, token_sha256: str) -> ApiKey | None:
+        """Return the key that is not revoked, or None."""
+        return self._read(lambda db: sqlite_records.key_by_hash(db, token_sha256))
+
+    async def number_by_value(self, environment_id: str, number: str) -> Number | None:
+        """Return the number record of an E.164 number."""
+        return self._read(lambda db: sqlite_records.number_by_value(db, environment_id, number))
+
+    # calls
+
+    async def create_call(self, call: Call) -> None:
+        """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id."""
+        await self._write(lambda db: sqlite_calls.create(db, call))
+
+    async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
+        """Return one call; another environment's is None."""
+        return self._read(lambda db: sqlite_calls.get(db, call_id, environment_id))
+
+    async def list_calls(self, where: CallFilter, page: Page) -> list[Call]:
+        """Return one page of calls. Raises ValueError for a limit outside 0 to 1000."""
+        return await self._scan(lambda db: sqlite_queries.list_calls(db, where, page))
+
+    async def count_calls(self, where: CallFilter) -> int:
+        """Count calls."""
+        return await self._scan(lambda db: sqlite_queries.count_calls(db, where))
+
+    async def live_call_counts(self) -> dict[State, int]:
+        """Count the calls that are not `ended`; every such state has an entry."""
+        return await self._scan(sqlite_queries.live_call_counts)
+
+    async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
+        """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
+        return await self._write(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
+
+    async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
+        """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
+        return await self._write(
+            lambda db: sqlite_calls.save_snapshot(db, call_id, snapshot, before_invite=before_invite)
+        )
+
+    async def snapshots(self) -> dict[str, bytes]:
+        """Return every snapshot that is not forgotten, by call id."""
+        return await self._scan(sqlite_calls.snapshots)
+
+    async def record_progress(self, progress: Progress) -> Call | None:
+        """Apply a wire fact (see `Progress`); return the call as it stands, None when unknown."""
+        return await self._write(
+            lambda db: sqlite_calls.apply(db, progress.call_id, lambda held: rules.progressed(held, progress))
+        )
+
+    async def request_stop(self, order: StopOrder) -> Stopped | None:
+        """Move a live call to `ending` for `order.cause`; the only writer of `ending`."""
+        return await self._write(lambda db: sqlite_calls.stop(db, order), urgent=True)
+
+    async def request_stops(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Do the same for many, in one transaction, results in order."""
+        return await self._write(lambda db: [sqlite_calls.stop(db, order) for order in orders], urgent=True)
+
+    async def settle(self, settlement: Settlement) -> Call | None:
+        """Move a call to `ended` with its proof; the only writer of `ended`."""
+        return await self._write(
+            lambda db: sqlite_calls.apply(db, settlement.call_id, lambda held: rules.settled(held, settlement)),
+            urgent=True,
+        )
+
+    async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
+        """Log `proof.updated` with evidence that came after the end."""
+        return await self._write(lambda db: sqlite_calls.apply(db, call_id, lambda held: rules.proven(held, at, proof)))
+
+    async def forget_snapshot(self, call_id: str) -> None:
+        """Delete the snapshot of a call: the engine will need it no more."""
+        await self._write(lambda db: sqlite_calls.forget_snapshot(db, call_id))
+
+    async def events(self, call_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return a call's events with `seq` greater than `after`, in order."""
+        return self._read(lambda db: sqlite_calls.events(db, call_id, after, limit))
+
+    async def due(self, now: int, limit: int = 500) -> Due:
+        """Return what waits for a clock at `now`, the longest waiting first."""
+        return await self._scan(lambda db: sqlite_queries.due(db, now, limit))
+
+    # where work runs
+
+    async def _write(self, work: Callable[[apsw.Connection], T], *, urgent: bool = False) -> T:
+        """Run work in the writer thread; it is on disk when this returns."""
+        return await self._opened().writer.submit(work, urgent=urgent)
+
+    def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run the reading of one thing right here."""
+        return _reading(work, self._opened().near)
+
+    async def _scan(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run a longer read in the reader thread."""
+        parts = self._opened()
+        return await asyncio.get_running_loop().run_in_executor(parts.reader, _reading, work, parts.far)
+
+    def _opened(self) -> _Open:
+        if self._parts is None:
+            raise StoreError("the store is not open")
+        return self._parts
+
+
+def _reading(work: Callable[[apsw.Connection], T], db: apsw.Connection) -> T:
+    try:
+        return work(db)
+    except apsw.Error as error:
+        raise StoreError(f"cannot read: {error}") from error

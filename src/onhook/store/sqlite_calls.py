@@ -1,0 +1,176 @@
+"""Calls in SQLite: each command reads a row, applies its rule, and stores the change.
+
+These functions run inside a transaction of the one writer, so nothing comes between the read and the write.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import apsw
+import msgspec
+
+from onhook.calls.call import Call, Event
+from onhook.calls.states import State
+from onhook.store import rules
+from onhook.store.rules import Change, Held
+from onhook.store.store import ConflictError, StopOrder, Stopped
+
+Value = int | float | str | bytes | None
+"""What a column holds."""
+
+COLUMNS = tuple(field.name for field in msgspec.structs.fields(Call))
+JSON_COLUMNS = frozenset({"cause", "stop", "proof", "details"})
+MUTABLE = (
+    "state",
+    "updated_at",
+    "deadline_at",
+    "dialed_at",
+    "first_provisional_at",
+    "ringing_at",
+    "answered_at",
+    "answered_on_wire_at",
+    "ended_at",
+    "outcome",
+    "cause",
+    "stop",
+    "proof",
+)
+"""What a rule may change; all else is fixed at creation."""
+
+# The names in these statements are ours; values are always bound.
+SELECT = f"SELECT {', '.join(COLUMNS)}, last_seq FROM calls"  # noqa: S608
+_LOAD = f"{SELECT} WHERE id = ?"
+_LOAD_BY_SIP_CALL_ID = f"{SELECT} WHERE sip_call_id = ? ORDER BY created_at DESC, id DESC"
+_INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}, last_seq) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
+_UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in MUTABLE)}, last_seq = ? WHERE id = ?"  # noqa: S608
+_INSERT_EVENT = "INSERT INTO call_events (call_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
+
+
+def held_of(row: Sequence[Value]) -> Held:
+    """Turn a row of `SELECT` into the call it holds."""
+    values: dict[str, object] = dict(zip(COLUMNS, row, strict=False))
+    for name in JSON_COLUMNS:
+        text = values[name]
+        if isinstance(text, str):
+            values[name] = msgspec.json.decode(text)
+    return msgspec.convert({"call": values, "seq": row[-1]}, Held)
+
+
+def load(db: apsw.Connection, call_id: str) -> Held | None:
+    """Return a call by its id."""
+    row = db.execute(_LOAD, (call_id,)).fetchone()
+    return None if row is None else held_of(row)
+
+
+def get(db: apsw.Connection, call_id: str, environment_id: str | None) -> Call | None:
+    """Return a call of an environment by its id."""
+    held = load(db, call_id)
+    return held.call if held is not None and environment_id in (None, held.call.environment_id) else None
+
+
+def events(db: apsw.Connection, call_id: str, after: int, limit: int) -> list[Event]:
+    """Return a call's events with `seq` greater than `after`, in order."""
+    rows = db.execute(
+        "SELECT seq, at, type, data FROM call_events WHERE call_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (call_id, after, limit),
+    )
+    return [
+        msgspec.convert(
+            {"call_id": call_id, "seq": seq, "at": at, "type": kind, "data": msgspec.json.decode(data)}, Event
+        )
+        for seq, at, kind, data in rows
+    ]
+
+
+def create(db: apsw.Connection, call: Call) -> None:
+    """Insert a call with its first event. Raises `ConflictError` for a taken id."""
+    change = rules.created(call)
+    try:
+        db.execute(_INSERT, (*_values(call, COLUMNS), change.held.seq))
+    except apsw.ConstraintError as error:
+        raise ConflictError(f"the call {call.id} exists already") from error
+    _log(db, change)
+
+
+def apply(db: apsw.Connection, call_id: str, rule: Callable[[Held], Change | None]) -> Call | None:
+    """Apply a rule to a call; return the call as it stands then, None when unknown."""
+    held = load(db, call_id)
+    if held is None:
+        return None
+    change = rule(held)
+    return held.call if change is None else _save(db, change)
+
+
+def dial(db: apsw.Connection, call_id: str, at: int, deadline_at: int) -> bool:
+    """Move a scheduled call to `dialing`; False when the state no longer allows it."""
+    held = load(db, call_id)
+    change = rules.dialed(held, at, deadline_at) if held is not None else None
+    if change is None:
+        return False
+    _save(db, change)
+    return True
+
+
+def stop(db: apsw.Connection, order: StopOrder) -> Stopped | None:
+    """Stop a call within the order's reach; None when there is none."""
+    held = next((held for held in _candidates(db, order) if rules.within_reach(held.call, order)), None)
+    if held is None:
+        return None
+    change = rules.stopped(held, order)
+    return Stopped(held.call, first=False) if change is None else Stopped(_save(db, change), first=True)
+
+
+def save_snapshot(db: apsw.Connection, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
+    """Store an engine's snapshot; False when the call is unknown or may not be dialled any more."""
+    row = db.execute("SELECT state FROM calls WHERE id = ?", (call_id,)).fetchone()
+    if row is None or (before_invite and row[0] != State.DIALING):
+        return False
+    db.execute(
+        "INSERT INTO snapshots (call_id, snapshot) VALUES (?, ?)"
+        " ON CONFLICT (call_id) DO UPDATE SET snapshot = excluded.snapshot",
+        (call_id, snapshot),
+    )
+    return True
+
+
+def snapshots(db: apsw.Connection) -> dict[str, bytes]:
+    """Return every snapshot by call id."""
+    return dict(db.execute("SELECT call_id, snapshot FROM snapshots"))
+
+
+def forget_snapshot(db: apsw.Connection, call_id: str) -> None:
+    """Delete a call's snapshot."""
+    db.execute("DELETE FROM snapshots WHERE call_id = ?", (call_id,))
+
+
+def _candidates(db: apsw.Connection, order: StopOrder) -> Iterable[Held]:
+    held = load(db, order.call_id)
+    if held is not None:
+        yield held
+    if order.or_sip_call_id:
+        # Read whole before any is used: the caller writes to this table.
+        for row in db.execute(_LOAD_BY_SIP_CALL_ID, (order.call_id,)).fetchall():
+            yield held_of(row)
+
+
+def _save(db: apsw.Connection, change: Change) -> Call:
+    call = change.held.call
+    db.execute(_UPDATE, (*_values(call, MUTABLE), change.held.seq, call.id))
+    _log(db, change)
+    return call
+
+
+def _log(db: apsw.Connection, change: Change) -> None:
+    event = change.event
+    if event is not None:
+        data = msgspec.json.encode(event.data).decode()
+        db.execute(_INSERT_EVENT, (event.call_id, event.seq, event.at, event.type, data))
+
+
+def _values(call: Call, columns: Iterable[str]) -> list[Value]:
+    return [_value(name, getattr(call, name)) for name in columns]
+
+
+def _value(name: str, value: Value) -> Value:
+    if name in JSON_COLUMNS and value is not None:
+        return msgspec.json.encode(value).decode()
+    return value

@@ -1,0 +1,109 @@
+"""Lists, counts and sweeps over calls in SQLite."""
+
+from collections.abc import Iterable, Sequence
+
+import apsw
+
+from onhook.calls.call import Call
+from onhook.calls.states import LIVE, OVER, State
+from onhook.store.sqlite_calls import SELECT, Value, held_of
+from onhook.store.store import MAX_PAGE, CallFilter, Due, Page
+
+UNSETTLED = frozenset(State) - {State.ENDED}
+
+
+def list_calls(db: apsw.Connection, where: CallFilter, page: Page) -> list[Call]:
+    """Return one page of calls. Raises ValueError for a limit outside 0 to `MAX_PAGE`."""
+    if not 0 <= page.limit <= MAX_PAGE:
+        raise ValueError(f"a page holds at most {MAX_PAGE} calls")
+    conditions, bindings = _conditions(where)
+    order, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
+    if page.after is not None:
+        conditions.append(f"(created_at, id) {beyond} (?, ?)")
+        bindings += page.after
+    sql = f"{SELECT}{_where(conditions)} ORDER BY created_at {order}, id {order} LIMIT ? OFFSET ?"
+    return _calls(db.execute(sql, (*bindings, page.limit, page.offset)))
+
+
+def count_calls(db: apsw.Connection, where: CallFilter) -> int:
+    """Count calls."""
+    conditions, bindings = _conditions(where)
+    sql = f"SELECT count(*) FROM calls{_where(conditions)}"  # noqa: S608 - names of ours, values bound
+    return int(db.execute(sql, bindings).get)
+
+
+def live_call_counts(db: apsw.Connection) -> dict[State, int]:
+    """Count the calls that are not `ended`; every such state has an entry."""
+    counts = {state: 0 for state in State if state in UNSETTLED}
+    for state, count in db.execute("SELECT state, count(*) FROM calls WHERE state <> 'ended' GROUP BY state"):
+        counts[State(state)] = count
+    return counts
+
+
+def due(db: apsw.Connection, now: int, limit: int) -> Due:
+    """Return what waits for a clock at `now`, the longest waiting first."""
+
+    def oldest(moment: str, condition: str, *bindings: int) -> tuple[Call, ...]:
+        return tuple(
+            _calls(db.execute(f"{SELECT} WHERE {condition} ORDER BY {moment}, id LIMIT ?", (*bindings, limit)))
+        )
+
+    return Due(
+        to_dial=oldest("dial_at", f"state = '{State.SCHEDULED}' AND dial_at <= ?", now),
+        overdue=oldest("deadline_at", f"state IN ({_literals(LIVE)}) AND deadline_at <= ?", now),
+        ending=oldest("ended_at", f"state = '{State.ENDING}'"),
+    )
+
+
+def _calls(rows: Iterable[Sequence[Value]]) -> list[Call]:
+    return [held_of(row).call for row in rows]
+
+
+def _conditions(where: CallFilter) -> tuple[list[str], list[Value]]:
+    """Turn a filter into conditions and their bindings.
+
+    States are written as literals: SQLite uses a partial index only for a condition it can read.
+    """
+    conditions: list[str] = []
+    bindings: list[Value] = []
+
+    def add(condition: str, *values: Value) -> None:
+        conditions.append(condition)
+        bindings.extend(values)
+
+    for column in ("environment_id", "direction", "to_number"):
+        value = getattr(where, column)
+        if value is not None:
+            add(f"{column} = ?", value)
+    if where.states:
+        add(f"state IN ({_literals(where.states)})")
+    if where.over is not None:
+        add(f"state {'IN' if where.over else 'NOT IN'} ({_literals(OVER)})")
+    if where.over is False or (where.states and UNSETTLED.issuperset(where.states)):
+        add("state <> 'ended'")
+    if where.outcomes:
+        add(f"coalesce(outcome, '') IN ({_marks(where.outcomes)})", *(outcome or "" for outcome in where.outcomes))
+    if where.agent_ids:
+        add(f"agent_id IN ({_marks(where.agent_ids)})", *where.agent_ids)
+    if where.created_from is not None:
+        add("created_at >= ?", where.created_from)
+    if where.created_to is not None:
+        add("created_at < ?", where.created_to)
+    if where.phone is not None:
+        add("? IN (from_number, to_number)", where.phone)
+    if where.search is not None:
+        columns = ("from_number", "to_number", "id", "sip_call_id")
+        add(f"({' OR '.join(f'instr({name}, ?)' for name in columns)})", *[where.search] * len(columns))
+    return conditions, bindings
+
+
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _literals(states: Iterable[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
