@@ -18,7 +18,9 @@ DEFAULT_PTIME_MS = 20
 
 _DIRECTIONS = (SENDRECV, SENDONLY, RECVONLY, INACTIVE)
 _PROTOCOLS = ("RTP/AVP", "RTP/AVPF")
-_UNSPECIFIED = ("0.0.0.0", "::")
+UNSPECIFIED = ("0.0.0.0", "::")
+"""Addresses that mean hold (RFC 3264 section 8.4)."""
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -122,7 +124,7 @@ def parse(body: bytes) -> RemoteMedia:
             port=section.media.port,
             payload_type=payload_type,
             dtmf_payload=_dtmf_payload(section),
-            direction=_direction(section, session, on_hold=host in _UNSPECIFIED),
+            direction=_direction(section, session, on_hold=host in UNSPECIFIED),
             ptime=_ptime(section),
             lines=lines,
             index=index,
