@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from enum import StrEnum
 
 from onhook.control.live import LiveCalls
@@ -25,7 +24,7 @@ class LineAgentKind(StrEnum):
 class LineAgents:
     """Plays and echoes on the frames port of the engine."""
 
-    def __init__(self, store: Store, live: LiveCalls, greeting: bytes, engine: Callable[[], Engine]) -> None:
+    def __init__(self, store: Store, live: LiveCalls, greeting: bytes, engine: Engine) -> None:
         self._store = store
         self._live = live
         self._greeting = greeting
@@ -42,7 +41,7 @@ class LineAgents:
     def on_audio(self, call_id: str, frame: bytes) -> None:
         """Take 20 ms of the far end's voice (160 bytes of G.711 mu-law)."""
         if call_id in self._echoing:
-            self._engine().send_audio(call_id, frame)
+            self._engine.send_audio(call_id, frame)
 
     def on_ended(self, call_id: str) -> None:
         """Forget a call."""
@@ -59,6 +58,6 @@ class LineAgents:
             return
         if agent is None or agent.kind == LineAgentKind.SILENCE or call_id not in self._live:
             return
-        self._engine().send_audio(call_id, self._greeting)
+        self._engine.send_audio(call_id, self._greeting)
         if agent.kind == LineAgentKind.ECHO:
             self._echoing.add(call_id)

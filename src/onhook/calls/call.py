@@ -37,7 +37,7 @@ class EventType(StrEnum):
     ANSWERED = "call.answered"
     ANSWERED_AFTER_STOP = "call.answered_on_wire"
     DTMF = "call.dtmf"
-    SESSION_TIMER = "call.session_timer"
+    AUDIO = "call.audio"
     STOP_REQUESTED = "call.stop_requested"
     ENDED = "call.ended"
     PROOF_UPDATED = "proof.updated"

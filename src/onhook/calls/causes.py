@@ -45,6 +45,7 @@ class Reason(StrEnum):
     DIALOG_LOST = "dialog_lost"
     TRANSPORT_FAILED = "transport_failed"
     RESTART = "restart"
+    SHUTDOWN = "shutdown"
 
 
 class ReasonEntry(msgspec.Struct, frozen=True):
@@ -85,6 +86,7 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     ),
     Reason.TRANSPORT_FAILED: ReasonEntry("nothing could be sent to the carrier", Outcome.FAILED, 38),
     Reason.RESTART: ReasonEntry("the server restarted while the call was live", Outcome.CANCELED, 41),
+    Reason.SHUTDOWN: ReasonEntry("the server was shut down while the call was live", Outcome.CANCELED, 41),
 }
 
 BY_STATUS: dict[int, Reason] = {

@@ -16,13 +16,12 @@ import logging
 from collections.abc import Sequence
 
 from onhook.calls.call import Call
-from onhook.calls.causes import Cause
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
 from onhook.clock import Clock
 from onhook.control.live import LiveCalls
 from onhook.lines.engine import Engine, LegEnded
-from onhook.store.store import Settlement, Stopped, StopOrder, Store, StoreError
+from onhook.store.store import Settlement, StopOrder, Stopped, Store, StoreError
 
 logger = logging.getLogger(__name__)
 

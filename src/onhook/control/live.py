@@ -1,5 +1,7 @@
 """The calls whose legs this process holds, from the dial until their end is written."""
 
+import asyncio
+
 from onhook.calls.call import Call
 from onhook.store.store import StopOrder
 
@@ -13,6 +15,8 @@ class LiveCalls:
 
     def __init__(self) -> None:
         self._calls: dict[str, Call] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __contains__(self, call_id: str) -> bool:
         return call_id in self._calls
@@ -23,6 +27,7 @@ class LiveCalls:
     def add(self, call: Call) -> None:
         """Enter a call, before its leg is asked for."""
         self._calls[call.id] = call
+        self._empty.clear()
 
     def get(self, call_id: str) -> Call | None:
         """Return the call as it was when it was entered."""
@@ -31,6 +36,12 @@ class LiveCalls:
     def remove(self, call_id: str) -> None:
         """Drop a call whose end is written."""
         self._calls.pop(call_id, None)
+        if not self._calls:
+            self._empty.set()
+
+    async def wait_until_empty(self) -> None:
+        """Return once no leg is left."""
+        await self._empty.wait()
 
     def find(self, order: StopOrder) -> Call | None:
         """Return the call that a stop means, under the same rules of tenancy as the store's."""

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Coroutine
+
+import msgspec
 
 from onhook.calls.call import EventType
 from onhook.calls.proof import Proof, Result
@@ -11,7 +13,16 @@ from onhook.calls.states import State
 from onhook.clock import Clock
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
-from onhook.lines.engine import Answered, Dialed, DtmfReceived, LegEnded, LegEvent, ProofUpdated, Provisional
+from onhook.lines.engine import (
+    Answered,
+    AudioCount,
+    Dialed,
+    DtmfReceived,
+    LegEnded,
+    LegEvent,
+    ProofUpdated,
+    Provisional,
+)
 from onhook.store.store import Progress, Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +32,7 @@ RETRY_S = 0.5
 
 
 class ProgressRecorder:
-    """The `LineEvents` of call control.
+    """Writes the events of the line.
 
     Events of one call are written in the order they came; a store that is away holds a call's events back,
     never drops them. `late_watch_s` is how long an engine may still need the snapshot of an unconfirmed leg.
@@ -34,23 +45,17 @@ class ProgressRecorder:
         live: LiveCalls,
         clock: Clock,
         late_watch_s: float,
-        on_audio: Callable[[str, bytes], None],
-        on_answered: Callable[[str], None],
     ) -> None:
         self._store = store
         self._ending = ending
         self._live = live
         self._clock = clock
         self._late_watch_s = late_watch_s
-        self._on_audio = on_audio
-        self._on_answered = on_answered
         self._queues: dict[str, deque[LegEvent]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_event(self, event: LegEvent) -> None:
         """Queue one event of one call."""
-        if isinstance(event, Answered):
-            self._on_answered(event.call_id)
         queue = self._queues.get(event.call_id)
         if queue is not None:
             queue.append(event)
@@ -58,17 +63,13 @@ class ProgressRecorder:
         self._queues[event.call_id] = deque([event])
         self._run(self._drain(event.call_id))
 
-    def on_audio(self, call_id: str, frame: bytes) -> None:
-        """Pass on 20 ms of the far end's voice."""
-        self._on_audio(call_id, frame)
-
     async def drained(self) -> None:
         """Wait until all that was reported so far is written."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    def _run(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.ensure_future(coroutine)
+    def _run(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -87,6 +88,8 @@ class ProgressRecorder:
     async def _write(self, event: LegEvent) -> None:
         match event:
             case LegEnded():
+                if event.audio is not None and event.call_id in self._live:
+                    await self._store.record_progress(_audio(event.call_id, event.at, event.audio))
                 await self._ending.settle(event)
                 await self._drop_snapshot(event.call_id, event.proof)
             case ProofUpdated():
@@ -102,10 +105,10 @@ class ProgressRecorder:
             case Dialed(call_id, at):
                 return Progress(call_id, at, EventType.DIALED, fields={"dialed_at": at})
             case Provisional(call_id, at, status, ringing=False):
-                fields = {"first_provisional_at": at}
+                fields: dict[str, int | None] = {"first_provisional_at": at}
                 return Progress(call_id, at, EventType.PROVISIONAL, fields=fields, data={"status": status})
             case Provisional(call_id, at, status):
-                times = {"first_provisional_at": at, "ringing_at": at}
+                times: dict[str, int | None] = {"first_provisional_at": at, "ringing_at": at}
                 data = {"status": status}
                 return Progress(call_id, at, EventType.RINGING, to=State.RINGING, fields=times, data=data)
             case Answered(call_id, at, session_timer):
@@ -127,6 +130,10 @@ class ProgressRecorder:
             await self._store.forget_snapshot(call_id)
         except StoreError:
             logger.exception("snapshot of call %s stays until the next start", call_id)
+
+
+def _audio(call_id: str, at: int, audio: AudioCount) -> Progress:
+    return Progress(call_id, at, EventType.AUDIO, data=msgspec.to_builtins(audio))
 
 
 def _answered(call_id: str, at: int, deadline_at: int | None, data: dict[str, str]) -> Progress:

@@ -80,17 +80,28 @@ class DtmfReceived(msgspec.Struct, frozen=True):
     duration_ms: int
 
 
+class AudioCount(msgspec.Struct, frozen=True):
+    """RTP packets of one leg, and when the last ones went and came (ms since the epoch)."""
+
+    packets_sent: int
+    packets_received: int
+    last_sent_at: int | None = None
+    last_received_at: int | None = None
+
+
 class LegEnded(msgspec.Struct, frozen=True):
     """The leg is settled; nothing but `ProofUpdated` follows.
 
     `cause` is what the wire says of the end; it matters only when no stop was asked for. `at` is the wire
-    time of the far end's BYE or final response, or of the moment the engine gave up.
+    time of the far end's BYE or final response, or of the moment the engine gave up. `audio` is None when
+    the leg never had a media session.
     """
 
     call_id: str
     at: int
     proof: Proof
     cause: Cause
+    audio: AudioCount | None = None
 
 
 class ProofUpdated(msgspec.Struct, frozen=True):

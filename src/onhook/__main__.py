@@ -1,0 +1,5 @@
+"""`python -m onhook` is the `onhook` command."""
+
+from onhook.cli import app
+
+app()

@@ -1,0 +1,64 @@
+"""What the commands share: settings, a store opened from the shell, times for people."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import typer
+
+from onhook.settings import Settings, SettingsError, load_settings
+from onhook.store.secrets import SecretBox, load_or_create_key
+from onhook.store.sqlite import SqliteStore
+from onhook.store.store import Store, StoreError
+
+T = TypeVar("T")
+
+DataOption = typer.Option(None, "--data", help="Data directory (ONHOOK_DATA_DIR).")
+ConfigOption = typer.Option(None, "--config", envvar="ONHOOK_CONFIG", help="TOML file with settings.")
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and leave."""
+    typer.echo(f"onhook: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def settings_or_exit(config: Path | None, data: Path | None) -> Settings:
+    """Return the settings, or leave with the reason why they cannot be used."""
+    try:
+        return load_settings(config, data_dir=data)
+    except SettingsError as error:
+        fail(f"configuration: {error}", 78)
+
+
+def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the store beside a server that may be running, do `work`, close it."""
+
+    async def run() -> T:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = SqliteStore(settings.database_path)
+        await store.open()
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except StoreError as error:
+        fail(f"store: {error}")
+
+
+def secret_box(settings: Settings) -> SecretBox:
+    """Return the box for secrets that must be read again, with the configured or the generated key."""
+    if settings.secret_key is not None:
+        return SecretBox(settings.secret_key.get_secret_value().encode())
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return SecretBox(load_or_create_key(settings.data_dir / "secret.key"))
+
+
+def moment(at_ms: int) -> str:
+    """Return a time for people, in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,157 @@
+"""`onhook demo`: a server, a carrier and three real calls, each ended and proved before your eyes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from onhook.cli.common import fail
+from onhook.cli.show import timeline_lines
+from onhook.provision import SandboxFile, read_sandbox
+
+START_LIMIT_S = 20.0
+CALL_LIMIT_S = 10.0
+TALK_S = 2.0
+"""How long each call of the tour is left talking, so that there is something to hear and to cut."""
+
+
+async def run_demo(*, stay: bool) -> int:
+    """Start everything on free ports in a temporary directory, give the tour, leave or stay up."""
+    with tempfile.TemporaryDirectory(prefix="onhook-demo-") as directory, _server(Path(directory)) as server:
+        sandbox = await _ready(server, Path(directory))
+        say(f"onhook is up at {sandbox.base_url}, with a sandbox carrier behind it: real SIP and RTP on loopback.")
+        async with httpx.AsyncClient(
+            base_url=sandbox.base_url, headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=30
+        ) as client:
+            await _talkover_tour(client, sandbox)
+            await _retell_tour(client, sandbox)
+            await _early_stop_tour(client, sandbox)
+        if stay:
+            _invite(sandbox)
+            await _until_interrupted()
+    return 0
+
+
+def say(line: str = "") -> None:
+    """Print one line at once."""
+    print(line, flush=True)
+
+
+async def _talkover_tour(client: httpx.AsyncClient, sandbox: SandboxFile) -> None:
+    say("\n1. A call ended through the TalkOver API")
+    agent = f"/api/v1/agents/{sandbox.agent_id}"
+    call = await _post(client, f"{agent}/call", {"to": "+12025550100"})
+    call_id = call.json()["data"]["id"]
+    await _until(client, call_id, "answered")
+    await asyncio.sleep(TALK_S)
+    answer = await _post(client, f"{agent}/end-call", {"call_sid": call_id})
+    say(f"   {answer.status_code} {answer.text}")
+    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
+    await _show(client, call_id)
+
+
+async def _retell_tour(client: httpx.AsyncClient, sandbox: SandboxFile) -> None:
+    say("\n2. A call ended through the Retell API")
+    numbers = {"from_number": sandbox.from_number, "to_number": "+12025550100"}
+    call_id = (await _post(client, "/v2/create-phone-call", numbers)).json()["call_id"]
+    await _until(client, call_id, "answered")
+    await asyncio.sleep(TALK_S)
+    answer = await _post(client, f"/v2/stop-call/{call_id}")
+    say(f"   {answer.status_code} (no body)")
+    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
+    await _show(client, call_id)
+
+
+async def _early_stop_tour(client: httpx.AsyncClient, sandbox: SandboxFile) -> None:
+    say("\n3. A call stopped before the carrier has said a word, and answered all the same (a ghost call elsewhere)")
+    numbers = {"from_number": sandbox.from_number, "to_number": "+12025550107"}
+    call_id = (await _post(client, "/v2/create-phone-call", numbers)).json()["call_id"]
+    await asyncio.sleep(0.3)
+    answer = await _post(client, f"/v2/stop-call/{call_id}")
+    say(f"   {answer.status_code} (no body)")
+    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
+    await _until(client, call_id, "ended")
+    await _show(client, call_id)
+
+
+async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    say(f"   POST {path}" + (f" {httpx.Request('POST', 'http://x', json=body).content.decode()}" if body else ""))
+    response = await client.post(path, json=body)
+    response.raise_for_status()
+    return response
+
+
+async def _until(client: httpx.AsyncClient, call_id: str, state: str) -> None:
+    """Wait until the call is in `state`. Leaves the demo when that takes too long."""
+    deadline = time.monotonic() + CALL_LIMIT_S
+    while time.monotonic() < deadline:
+        call = (await client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
+        if call["state"] == state:
+            return
+        await asyncio.sleep(0.05)
+    fail(f"call {call_id} did not become {state} within {CALL_LIMIT_S:.0f} s")
+
+
+async def _show(client: httpx.AsyncClient, call_id: str) -> None:
+    timeline = (await client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
+    for line in timeline_lines(timeline):
+        say(f"   {line}")
+
+
+def _invite(sandbox: SandboxFile) -> None:
+    agent = f"{sandbox.base_url}/api/v1/agents/{sandbox.agent_id}"
+    headers = f"-H 'Authorization: Bearer {sandbox.token}' -H 'Content-Type: application/json'"
+    say(f"""
+Your turn. The server stays up until Ctrl-C.
+  API key: {sandbox.token}
+  Place a call (the last two digits choose what the far end does, see docs/how-to/failure-sandbox.md):
+    curl -s {headers} -d '{{"to": "+12025550101"}}' {agent}/call
+  End it:
+    curl -s {headers} -d '{{"call_sid": "ID"}}' {agent}/end-call
+  See its timeline:
+    curl -s {headers} {sandbox.base_url}/v1/calls/ID/timeline""")
+
+
+@contextlib.contextmanager
+def _server(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `onhook serve --sandbox` on free ports; its output goes to a file in `directory`."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ONHOOK_")}
+    environment |= {"ONHOOK_HTTP_BIND": "127.0.0.1:0", "ONHOOK_SIP_BIND": "127.0.0.1:0"}
+    with (directory / "server.log").open("wb") as log:
+        command = [sys.executable, "-m", "onhook", "serve", "--sandbox", "--data", str(directory)]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+async def _ready(server: subprocess.Popen[bytes], directory: Path) -> SandboxFile:
+    """Wait for the server to write its `sandbox.json`."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        sandbox = read_sandbox(directory)
+        if sandbox is not None:
+            return sandbox
+        await asyncio.sleep(0.05)
+    fail(f"the server did not start:\n{(directory / 'server.log').read_text()}")
+
+
+async def _until_interrupted() -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()
+    say("\nGood-bye.")

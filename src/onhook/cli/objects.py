@@ -1,0 +1,185 @@
+"""`onhook keys|agents|numbers|trunks`: the configuration objects, kept in the store."""
+
+import uuid
+from pathlib import Path
+
+import msgspec
+import phonenumbers
+import typer
+
+from onhook.agents.line_agents import LineAgentKind
+from onhook.calls.call import Dialect, new_agent_id
+from onhook.cli.common import ConfigOption, DataOption, fail, moment, secret_box, settings_or_exit, with_store
+from onhook.clock import SystemClock
+from onhook.provision import DEFAULT_ENVIRONMENT, create_key, ensure_environment
+from onhook.store.store import Agent, ApiKey, ConflictError, Number, Store, TrunkRecord
+
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+agents = typer.Typer(help="Voice agents.", no_args_is_help=True)
+numbers = typer.Typer(help="Phone numbers of ours.", no_args_is_help=True)
+trunks = typer.Typer(help="SIP trunks.", no_args_is_help=True)
+
+clock = SystemClock()
+
+
+@keys.command("create")
+def create(
+    name: str = typer.Option("key", help="What the key is for."),
+    talkover: bool = typer.Option(False, "--talkover", help="Begin the token with talq_ instead of key_."),
+    data: Path | None = DataOption,
+    config: Path | None = ConfigOption,
+) -> None:
+    """Create a key and print its token, alone on a line. It cannot be shown again."""
+
+    async def work(store: Store) -> str:
+        await ensure_environment(store, clock)
+        _, token = await create_key(store, clock, DEFAULT_ENVIRONMENT, name, "talq_" if talkover else "key_")
+        return token
+
+    typer.echo(with_store(settings_or_exit(config, data), work))
+
+
+@keys.command("list")
+def list_keys(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+    """List the keys; tokens are not kept."""
+    found = with_store(settings_or_exit(config, data), lambda store: store.find(ApiKey, None))
+    for key in found:
+        state = f"revoked {moment(key.revoked_at)}" if key.revoked_at else f"created {moment(key.created_at)}"
+        typer.echo(f"{key.id}  ...{key.last4}  {state}  {key.name}")
+
+
+@keys.command("revoke")
+def revoke(key_id: str, data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+    """Revoke a key; a running server refuses it from now on."""
+
+    async def work(store: Store) -> bool:
+        key = await store.get(ApiKey, key_id, None)
+        if key is not None:
+            await store.put(msgspec.structs.replace(key, revoked_at=clock.now_ms()))
+        return key is not None
+
+    if not with_store(settings_or_exit(config, data), work):
+        fail(f"no key {key_id}")
+
+
+@agents.command("create")
+def create_agent(
+    name: str,
+    kind: LineAgentKind = typer.Option(LineAgentKind.GREETING, help="What the agent does when answered."),
+    data: Path | None = DataOption,
+    config: Path | None = ConfigOption,
+) -> None:
+    """Create a published agent and print its id."""
+
+    async def work(store: Store) -> str:
+        await ensure_environment(store, clock)
+        now = clock.now_ms()
+        agent = Agent(
+            id=new_agent_id(Dialect.TALKOVER),
+            environment_id=DEFAULT_ENVIRONMENT,
+            dialect=Dialect.TALKOVER,
+            name=name,
+            label=name,
+            created_at=now,
+            updated_at=now,
+            published=True,
+            kind=kind,
+        )
+        await store.put(agent)
+        return agent.id
+
+    typer.echo(with_store(settings_or_exit(config, data), work))
+
+
+@agents.command("list")
+def list_agents(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+    """List the agents."""
+    for agent in with_store(settings_or_exit(config, data), lambda store: store.find(Agent, None)):
+        typer.echo(f"{agent.id}  {'published' if agent.published else 'draft':9}  {agent.kind:8}  {agent.name}")
+
+
+@trunks.command("add")
+def add_trunk(
+    name: str,
+    uri: str = typer.Argument(help="sip:host:port;transport=udp (or tcp)"),
+    username: str | None = typer.Option(None),
+    password: str | None = typer.Option(None, envvar="ONHOOK_TRUNK_PASSWORD", help="Kept encrypted."),
+    from_user: str | None = typer.Option(None, help="User part of From, when it is not the number."),
+    from_domain: str | None = typer.Option(None, help="Host part of From."),
+    number_format: str = typer.Option("e164", help="e164, plain or national."),
+    identity: bool = typer.Option(False, "--identity", help="Send P-Asserted-Identity."),
+    data: Path | None = DataOption,
+    config: Path | None = ConfigOption,
+) -> None:
+    """Add a trunk and print its id."""
+    settings = settings_or_exit(config, data)
+    if not uri.startswith("sip:"):
+        fail("the URI must look like sip:host:port;transport=udp")
+    if number_format not in ("e164", "plain", "national"):
+        fail("the number format is e164, plain or national")
+    trunk = TrunkRecord(
+        id=f"trunk_{uuid.uuid4().hex[:12]}",
+        environment_id=DEFAULT_ENVIRONMENT,
+        name=name,
+        uri=uri,
+        created_at=clock.now_ms(),
+        username=username,
+        password=secret_box(settings).encrypt(password) if password else None,
+        from_user=from_user,
+        from_domain=from_domain,
+        number_format=number_format,
+        identity=identity,
+    )
+
+    async def work(store: Store) -> None:
+        await ensure_environment(store, clock)
+        await store.put(trunk)
+
+    with_store(settings, work)
+    typer.echo(trunk.id)
+
+
+@trunks.command("list")
+def list_trunks(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+    """List the trunks."""
+    for trunk in with_store(settings_or_exit(config, data), lambda store: store.find(TrunkRecord, None)):
+        typer.echo(f"{trunk.id}  {trunk.uri}  {trunk.name}")
+
+
+@numbers.command("add")
+def add_number(
+    number: str,
+    trunk: str = typer.Option(..., help="Id of the trunk it lives on."),
+    agent: str | None = typer.Option(None, help="Id of the agent that calls from it."),
+    data: Path | None = DataOption,
+    config: Path | None = ConfigOption,
+) -> None:
+    """Add a number (E.164) and print its id."""
+    try:
+        value = phonenumbers.format_number(phonenumbers.parse(number), phonenumbers.PhoneNumberFormat.E164)
+    except phonenumbers.NumberParseException:
+        fail("the number must be in international format, such as +12025550100")
+
+    async def work(store: Store) -> str:
+        if await store.get(TrunkRecord, trunk, DEFAULT_ENVIRONMENT) is None:
+            return f"no trunk {trunk}"
+        if agent is not None and await store.get(Agent, agent, DEFAULT_ENVIRONMENT) is None:
+            return f"no agent {agent}"
+        try:
+            await store.put(Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent))
+        except ConflictError:
+            return f"{value} is there already"
+        return ""
+
+    number_id = f"number_{uuid.uuid4().hex[:12]}"
+    refusal = with_store(settings_or_exit(config, data), work)
+    if refusal:
+        fail(refusal)
+    typer.echo(number_id)
+
+
+@numbers.command("list")
+def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+    """List the numbers."""
+    for number in with_store(settings_or_exit(config, data), lambda store: store.find(Number, None)):
+        typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  agent {number.agent_id or '-'}")

@@ -1,0 +1,88 @@
+"""`onhook serve|phone|demo|doctor`, and the hidden `node` that the supervisor starts."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import typer
+import uvloop
+
+from onhook.cli.common import ConfigOption, DataOption, fail, settings_or_exit
+from onhook.cli.demo import run_demo
+from onhook.cli.doctor import examine
+from onhook.settings import Settings
+from onhook.supervisor import CANNOT_START, Supervisor
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the application."""
+    app.command()(serve)
+    app.command(hidden=True)(node)
+    app.command()(phone)
+    app.command()(demo)
+    app.command()(doctor)
+
+
+def serve(
+    sandbox: bool = typer.Option(False, "--sandbox", help="Call the built-in sandbox carrier; never dial out."),
+    data: Path | None = DataOption,
+    config: Path | None = ConfigOption,
+) -> None:
+    """Run the server."""
+    settings = settings_or_exit(config, data)
+    raise typer.Exit(Supervisor(settings, config, sandbox=sandbox).run())
+
+
+def node(
+    carrier: str | None = typer.Option(None, help="SIP URI of the sandbox carrier."),
+    config: Path | None = ConfigOption,
+) -> None:
+    """Run one node under a supervisor."""
+    from onhook.server import NodeError, run_node  # noqa: PLC0415 (the supervisor stays light)
+    from onhook.store.store import StoreError  # noqa: PLC0415
+
+    settings = settings_or_exit(config, None)
+    _log(settings)
+    try:
+        uvloop.run(run_node(settings, carrier))
+    except (NodeError, StoreError, OSError) as error:
+        fail(str(error), CANNOT_START)
+
+
+def phone(
+    host: str = typer.Option("127.0.0.1", help="Address to listen on."),
+    port: int = typer.Option(5070, help="UDP port to listen on."),
+    quiet: bool = typer.Option(False, "--quiet", help="Do not print what happens."),
+) -> None:
+    """Run the sandbox carrier: a SIP far end that misbehaves on demand, by the last two digits dialled."""
+    from onhook.lines.sandbox.carrier import run_phone  # noqa: PLC0415
+
+    printer = (lambda _line: None) if quiet else typer.echo
+    try:
+        uvloop.run(run_phone(host, port, printer))
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def demo(
+    leave: bool = typer.Option(False, "--exit", help="Leave after the tour instead of staying up."),
+) -> None:
+    """Show two real calls being placed, answered, ended and proved, then stay up for you to try."""
+    raise typer.Exit(asyncio.run(run_demo(stay=not leave)))
+
+
+def doctor(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+    """Check configuration, database, ports and trunk, and say what to do. Exit code 1: something is wrong."""
+    settings = settings_or_exit(config, data)
+    findings = asyncio.run(examine(settings))
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.part}: {finding.text}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+def _log(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )

@@ -1,0 +1,54 @@
+"""Calls and timelines as text for people."""
+
+from datetime import datetime
+from typing import Any
+
+WIDTH = 24
+
+
+def call_line(call: dict[str, Any]) -> str:
+    """Return one line about a call of the native API."""
+    return (
+        f"{call['created_at']}  {call['id']}  {call['from_number']} -> {call['to_number']}"
+        f"  {call['state']:9}  {call['outcome'] or '-':9}  {(call['cause'] or {}).get('reason', '-')}"
+    )
+
+
+def timeline_lines(timeline: dict[str, Any]) -> list[str]:
+    """Return a timeline of the native API: each event with its ms since the first, then the proof."""
+    events = timeline["events"]
+    start = _ms(events[0]["at"]) if events else 0
+    lines = [f"  {_ms(event['at']) - start:>7} ms  {_what(event)}" for event in events]
+    return [*lines, *proof_lines(timeline["call"], start)]
+
+
+def proof_lines(call: dict[str, Any], start: int) -> list[str]:
+    """Return the proof of a call: what was sent, how often, and what the far end answered when."""
+    proof = call.get("proof") or {}
+    lines = [f"  proof: {proof.get('result', 'pending')} by {proof.get('method', '-')}"]
+    for step in proof.get("steps", ()):
+        way = "sent" if step["sent"] else "received"
+        times = "once" if step["count"] == 1 else f"{step['count']} times"
+        line = f"    {step['method']} (CSeq {step['cseq']}) {way} {times} at {_ms(step['at']) - start} ms"
+        if step.get("status") is not None:
+            line += f", answered {step['status']} at {_ms(step['answered_at']) - start} ms"
+        lines.append(line)
+    return lines
+
+
+def _what(event: dict[str, Any]) -> str:
+    data = event["data"]
+    name = event["type"]
+    match name:
+        case "call.stop_requested" | "call.ended":
+            cause = data.get("cause") or {}
+            return f"{name:{WIDTH}} {cause.get('reason', '')} by {cause.get('initiator', '')}"
+        case "call.ringing" | "call.provisional":
+            return f"{name:{WIDTH}} SIP {data.get('status')}"
+        case "call.audio":
+            return f"{name:{WIDTH}} RTP {data['packets_sent']} sent, {data['packets_received']} received"
+    return name
+
+
+def _ms(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)

@@ -1,0 +1,214 @@
+"""The composition root: the only place that knows all parts and wires them into one node."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from onhook.agents.line_agents import LineAgents
+from onhook.calls.causes import Cause, Reason
+from onhook.calls.states import LIVE
+from onhook.clock import Clock, SystemClock
+from onhook.control.dial import Dialer
+from onhook.control.end import Ending
+from onhook.control.journal import StoreJournal
+from onhook.control.live import LiveCalls
+from onhook.control.place import DialPolicy, Placer
+from onhook.control.progress import ProgressRecorder
+from onhook.control.reconcile import Reconciler
+from onhook.lines.engine import Answered, LegEnded, LegEvent
+from onhook.lines.media.pump import MediaPump
+from onhook.lines.media.wav import load_mulaw
+from onhook.lines.sip.engine import SipEngine
+from onhook.lines.sip.settings import SipSettings
+from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
+from onhook.settings import Settings
+from onhook.store.secrets import SecretBox, load_or_create_key
+from onhook.store.sqlite import SqliteStore
+from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+GREETING = Path(__file__).parent / "data" / "greeting.wav"
+SHUTDOWN_PROOF_S = 3.0
+
+
+class NodeError(Exception):
+    """The node cannot start; the message says why."""
+
+
+class LineRelay:
+    """The engine's `LineEvents`: tells call control first, then whatever speaks on the call."""
+
+    recorder: ProgressRecorder
+    agents: LineAgents
+
+    def on_event(self, event: LegEvent) -> None:
+        """Pass on one event of one leg."""
+        self.recorder.on_event(event)
+        match event:
+            case Answered(call_id):
+                self.agents.on_answered(call_id)
+            case LegEnded(call_id):
+                self.agents.on_ended(call_id)
+
+    def on_audio(self, call_id: str, frame: bytes) -> None:
+        """Pass on 20 ms of the far end's voice."""
+        self.agents.on_audio(call_id, frame)
+
+
+class Node:
+    """One process: store, line, call control. The HTTP door is opened by `run_node`.
+
+    With `carrier_uri` every call goes to that sandbox carrier and nowhere else.
+    """
+
+    def __init__(self, settings: Settings, secrets: SecretBox, carrier_uri: str | None) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.clock: Clock = SystemClock()
+        self.store: Store = SqliteStore(settings.database_path)
+        sip = sip_settings(settings)
+        relay = LineRelay()
+        self.media = MediaPump(self.clock, settings.sip_address[0], settings.rtp_ports)
+        self.engine = SipEngine(sip, StoreJournal(self.store), relay, self.clock, self.media)
+        self.live = LiveCalls()
+        self.ending = Ending(self.store, self.engine, self.clock, self.live)
+        self.dialer = Dialer(
+            self.store, self.engine, self.clock, self.live, relay.on_event, secrets.decrypt, carrier_uri
+        )
+        policy = DialPolicy(allow=settings.dial_allow, default_region=settings.default_region)
+        self.placer = Placer(self.store, self.clock, policy, self.dialer.start)
+        self.reconciler = Reconciler(self.store, self.engine, self.clock, self.live, self.ending, self.dialer)
+        late_watch_s = sip.watch + 64 * sip.t1
+        self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
+        relay.recorder = self.recorder
+        relay.agents = LineAgents(self.store, self.live, load_mulaw(GREETING), self.engine)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the parts, end what an earlier life left, sweep; on the way out end all calls and close."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.store.open()
+            stack.push_async_callback(self.store.close)
+            await self.media.start()
+            stack.push_async_callback(self.media.close)
+            await self.engine.start()
+            stack.push_async_callback(self.engine.close)
+            left = await self.reconciler.settle_earlier_life()
+            if left:
+                logger.warning("%d calls of an earlier life are being ended", left)
+            await ensure_environment(self.store, self.clock)
+            await ensure_trunk(self.store, self.settings, self.secrets, self.clock)
+            sweeping = asyncio.create_task(self.reconciler.run())
+            try:
+                yield
+            finally:
+                await self._end_all_calls()
+                sweeping.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await sweeping
+
+    async def _end_all_calls(self) -> None:
+        """End every live call and give the wire a moment to confirm; what is left is for the next start."""
+        try:
+            calls = await self.store.list_calls(CallFilter(states=tuple(LIVE)), Page(limit=1000))
+            cause = Cause("system", Reason.SHUTDOWN)
+            now = self.clock.now_ms()
+            dialled = [call for call in calls if call.id in self.live]
+            await self.ending.end_many([StopOrder(call.id, cause, now) for call in dialled])
+            async with asyncio.timeout(SHUTDOWN_PROOF_S):
+                await self.live.wait_until_empty()
+                await self.recorder.drained()
+        except StoreError:
+            logger.exception("calls ended on the wire, their records are completed at the next start")
+        except TimeoutError:
+            logger.warning("%d calls are not confirmed yet; the next start goes on", len(self.live))
+
+
+async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
+    """Run one node until SIGTERM, SIGINT or the end of standard input.
+
+    Raises `NodeError` or `StoreError` when it cannot start.
+    """
+    with _owning(settings.data_dir):
+        node = Node(settings, SecretBox(_secret_key(settings)), carrier_uri)
+        stopping = _stop_signal()
+        async with node.running():
+            # Imported late: the calls of an earlier life are ended before the web framework is loaded.
+            from onhook.api.app import create_app  # noqa: PLC0415
+            from onhook.api.http_server import HttpServer  # noqa: PLC0415
+            from onhook.api.services import Services  # noqa: PLC0415
+
+            services = Services(
+                store=node.store,
+                placer=node.placer,
+                ending=node.ending,
+                clock=node.clock,
+                secrets=node.secrets,
+                stop_wait_ms=settings.stop_wait_ms,
+                readiness=lambda: readiness(node.store),
+                max_body_bytes=settings.max_body_bytes,
+                max_requests=settings.max_requests,
+            )
+            host, port = settings.http_address
+            async with HttpServer(create_app(services), host, port, settings.slow_client_s) as server:
+                base_url = f"http://{host}:{server.port}"
+                if carrier_uri is not None:
+                    await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)
+                print(f"onhook is ready at {base_url}", flush=True)
+                await stopping.wait()
+
+
+async def readiness(store: Store) -> dict[str, str]:
+    """Say `ok`, or what is wrong, for each part that the server needs."""
+    try:
+        await store.check()
+    except StoreError as error:
+        return {"store": str(error)}
+    return {"store": "ok"}
+
+
+def sip_settings(settings: Settings) -> SipSettings:
+    """Return the SIP engine's part of the settings."""
+    host, port = settings.sip_address
+    return SipSettings(bind_host=host, bind_port=port, advertised_address=settings.sip_advertised_address)
+
+
+def _secret_key(settings: Settings) -> bytes:
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    return load_or_create_key(settings.data_dir / "secret.key")
+
+
+@contextlib.contextmanager
+def _owning(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: two servers on one directory would end each other's calls."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data_dir / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NodeError(f"another onhook server is running on {data_dir}") from error
+        yield
+
+
+def _stop_signal() -> asyncio.Event:
+    """Return an event set by SIGTERM, SIGINT, or the end of a supervisor's pipe on standard input."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if not sys.stdin.isatty():
+        loop.add_reader(sys.stdin.fileno(), _at_end_of_input, loop, stopping)
+    return stopping
+
+
+def _at_end_of_input(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    if not sys.stdin.buffer.raw.read(1024):  # type: ignore[attr-defined]
+        loop.remove_reader(sys.stdin.fileno())
+        stopping.set()

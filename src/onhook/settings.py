@@ -1,0 +1,125 @@
+"""Configuration: `ONHOOK_*` environment variables over an optional TOML file. Unknown keys are fatal."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "ONHOOK_"
+NOT_SETTINGS = frozenset({"ONHOOK_CONFIG", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_TEST_APT"})
+"""Variables of the command line tool and of the test command, which the server does not read."""
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message says which key and why."""
+
+
+class Settings(BaseSettings):
+    """All settings of the server. Binds are `host:port`; port 0 picks a free one."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Path("onhook-data")
+    http_bind: str = "127.0.0.1:8080"
+    sip_bind: str | None = None
+    sip_advertised_address: str | None = None
+    rtp_port_min: int = Field(default=0, ge=0, le=65534)
+    rtp_port_max: int = Field(default=0, ge=0, le=65535)
+    database_url: str | None = None
+    trunk_uri: str | None = None
+    trunk_username: str | None = None
+    trunk_password: SecretStr | None = None
+    stop_wait_ms: int = Field(default=1000, ge=0, le=30_000)
+    secret_key: SecretStr | None = None
+    dial_allow: tuple[str, ...] = ()
+    default_region: str | None = Field(default=None, pattern="^[A-Z]{2}$")
+    slow_client_s: float = Field(default=15.0, gt=0)
+    max_body_bytes: int = Field(default=65_536, ge=1024)
+    max_requests: int = Field(default=256, ge=1)
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("http_bind", "sip_bind")
+    @classmethod
+    def _is_host_and_port(cls, value: str | None) -> str | None:
+        if value is not None:
+            split_bind(value)
+        return value
+
+    @field_validator("trunk_uri")
+    @classmethod
+    def _is_sip_uri(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("sip:"):
+            raise ValueError("must look like sip:host:port;transport=udp")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_sqlite(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("sqlite:///"):
+            raise ValueError("must look like sqlite:///path/to/onhook.db; other databases are not supported yet")
+        return value
+
+    @property
+    def database_path(self) -> Path:
+        """Where the SQLite file lives."""
+        if self.database_url is not None:
+            return Path(self.database_url.removeprefix("sqlite:///"))
+        return self.data_dir / "onhook.db"
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of the HTTP server."""
+        return split_bind(self.http_bind)
+
+    @property
+    def sip_address(self) -> tuple[str, int]:
+        """Host and port of the SIP engine: all interfaces once a trunk is set, else loopback."""
+        if self.sip_bind is not None:
+            return split_bind(self.sip_bind)
+        return ("0.0.0.0" if self.trunk_uri else "127.0.0.1", 5060)
+
+    @property
+    def rtp_ports(self) -> tuple[int, int] | None:
+        """The range of RTP ports, or None for any free port."""
+        return (self.rtp_port_min, self.rtp_port_max) if self.rtp_port_max else None
+
+
+def split_bind(value: str) -> tuple[str, int]:
+    """Split `host:port`. Raises `ValueError`."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must look like host:port")
+    return host.strip("[]"), int(port)
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the environment over the TOML file `config`; `overrides` win over both.
+
+    Raises `SettingsError` for an unreadable file, an unknown key or a bad value.
+    """
+    unknown = [
+        name
+        for name in os.environ
+        if name.startswith(PREFIX)
+        and name not in NOT_SETTINGS
+        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+    ]
+    if unknown:
+        raise SettingsError(f"unknown setting in the environment: {', '.join(sorted(unknown))}")
+    values = _read_toml(config) if config else {}
+    values = {key: value for key, value in values.items() if f"{PREFIX}{key.upper()}" not in os.environ}
+    try:
+        return Settings(**(values | {key: value for key, value in overrides.items() if value is not None}))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        raise SettingsError("; ".join(lines)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error

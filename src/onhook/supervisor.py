@@ -1,0 +1,101 @@
+"""The process that watches the node: no sockets, no database, nothing that could make it fall.
+
+It starts the node (and, for the sandbox, the carrier) as child processes, starts the node again when it
+dies, and hands on the wish to stop. The node learns of the supervisor's own death by the end of its
+standard input. Ports are chosen here, once, so that a restarted node is found where its calls expect it.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from onhook.settings import Settings
+
+SHORT_LIFE_S = 5.0
+MAX_SHORT_LIVES = 5
+STOP_LIMIT_S = 10.0
+CANNOT_START = 78
+"""Exit code of a node that must not be started again: its configuration is at fault (EX_CONFIG)."""
+
+
+class Supervisor:
+    """Runs one node, and the sandbox carrier when asked for, until told to stop."""
+
+    def __init__(self, settings: Settings, config: Path | None, *, sandbox: bool) -> None:
+        http_host, http_port = settings.http_address
+        sip_host, sip_port = settings.sip_address
+        self._environment = os.environ | {
+            "ONHOOK_DATA_DIR": str(settings.data_dir),
+            "ONHOOK_HTTP_BIND": f"{http_host}:{http_port or free_port(http_host, socket.SOCK_STREAM)}",
+            "ONHOOK_SIP_BIND": f"{sip_host}:{sip_port or free_port(sip_host, socket.SOCK_DGRAM)}",
+        }
+        self._config = ["--config", str(config)] if config else []
+        self._sandbox = sandbox
+        self._stopping = threading.Event()
+        self._node: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        """Keep the node alive until SIGTERM or SIGINT; return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        if not self._sandbox:
+            return self._keep_node_alive([])
+        port = free_port("127.0.0.1", socket.SOCK_DGRAM)
+        carrier = _start(["phone", "--port", str(port), "--quiet"], self._environment)
+        try:
+            return self._keep_node_alive(["--carrier", f"sip:127.0.0.1:{port};transport=udp"])
+        finally:
+            _end(carrier)
+
+    def _keep_node_alive(self, arguments: list[str]) -> int:
+        short_lives = 0
+        while True:
+            started = time.monotonic()
+            self._node = _start(["node", *self._config, *arguments], self._environment)
+            code = self._node.wait()
+            if self._stopping.is_set() or code == CANNOT_START:
+                return 0 if self._stopping.is_set() else code
+            short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_S else 0
+            print(f"onhook: the node died (exit code {code}), starting it again", file=sys.stderr, flush=True)
+            if short_lives >= MAX_SHORT_LIVES:
+                print("onhook: the node dies again and again, giving up", file=sys.stderr, flush=True)
+                return 1
+            self._stopping.wait(min(2.0, 0.25 * max(0, short_lives - 1)))
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._node is not None:
+            self._node.terminate()
+
+
+def free_port(host: str, kind: socket.SocketKind) -> int:
+    """Return a port that is free now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a child whose standard input is a pipe that we keep open as our sign of life."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "onhook", *arguments],
+        env=environment,
+        stdin=subprocess.PIPE,
+        # A signal typed at the terminal reaches us alone; we hand it on.
+        process_group=0,
+    )
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
