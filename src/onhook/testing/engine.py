@@ -1,0 +1,180 @@
+"""An `Engine` without a wire: it does what a test tells it, and reports as a real one does."""
+
+from dataclasses import dataclass, field
+
+from onhook.calls.causes import Cause, Reason, cause_of_status
+from onhook.calls.proof import Method, Proof, ProofStep, Result
+from onhook.clock import Clock
+from onhook.lines.engine import (
+    Answered,
+    Dialed,
+    DialOrder,
+    DtmfReceived,
+    LegEnded,
+    LegEvent,
+    LineEvents,
+    ProofUpdated,
+    Provisional,
+)
+
+RINGS = "ring"
+ANSWERS = "answer"
+
+
+@dataclass
+class FakeLeg:
+    """One leg, as far as a fake needs it."""
+
+    order: DialOrder | None
+    ringing: bool = False
+    answered: bool = False
+    stopped_for: Cause | None = None
+    played: bytearray = field(default_factory=bytearray)
+    keys: str = ""
+
+
+class FakeEngine:
+    """An `Engine` whose far ends are moved by `ring`, `answer`, `reject`, `hang_up_far_end` and `press`.
+
+    A number that ends in a key of `script` moves by itself: its value is `RINGS`, `ANSWERS`, or the SIP status
+    (300 or more) with which it refuses. While `settles` is False, stopped legs stay unsettled until `settle` is
+    called: a far end that does not reply to our BYE. `hangups` lists what the engine was told to end, and why.
+    Connect it with `report_to` before the first call.
+    """
+
+    def __init__(self, clock: Clock, script: dict[str, str | int] | None = None) -> None:
+        self.settles = True
+        self.hangups: list[tuple[str, Cause]] = []
+        self.legs: dict[str, FakeLeg] = {}
+        self._clock = clock
+        self._script = script or {}
+        self._events: LineEvents | None = None
+
+    def report_to(self, events: LineEvents) -> None:
+        """Send all events to `events` from now on."""
+        self._events = events
+
+    # the port
+
+    async def place(self, order: DialOrder) -> None:
+        """Start a leg, and let the script move it."""
+        self.legs[order.call_id] = FakeLeg(order)
+        self._report(Dialed(order.call_id, self._clock.now_ms()))
+        for suffix, act in self._script.items():
+            if order.to_number.endswith(suffix):
+                self._perform(order.call_id, act)
+                return
+
+    def hangup(self, call_id: str, cause: Cause) -> bool:
+        """Note the order and, while `settles`, settle the leg at once."""
+        leg = self.legs.get(call_id)
+        if leg is None:
+            return False
+        self.hangups.append((call_id, cause))
+        leg.stopped_for = leg.stopped_for or cause
+        if self.settles:
+            self.settle(call_id)
+        return True
+
+    def send_audio(self, call_id: str, mulaw: bytes) -> None:
+        """Keep what would be played in the leg's `played`."""
+        leg = self.legs.get(call_id)
+        if leg is not None and leg.stopped_for is None:
+            leg.played += mulaw
+
+    def flush_audio(self, call_id: str) -> int:
+        """Forget what would be played; return its length in ms."""
+        leg = self.legs.get(call_id)
+        if leg is None:
+            return 0
+        dropped = len(leg.played) // 8
+        leg.played.clear()
+        return dropped
+
+    def send_dtmf(self, call_id: str, digits: str) -> None:
+        """Keep the keys in the leg's `keys`."""
+        leg = self.legs.get(call_id)
+        if leg is not None:
+            leg.keys += digits
+
+    def resume(self, call_id: str, snapshot: bytes, cause: Cause) -> None:
+        """Take over an answered leg of an earlier life, and end it."""
+        self.legs[call_id] = FakeLeg(None, ringing=True, answered=True)
+        self.hangup(call_id, cause)
+
+    def live_legs(self) -> int:
+        """How many legs are not settled."""
+        return len(self.legs)
+
+    # the far end
+
+    def ring(self, call_id: str) -> None:
+        """Let the far end send a 180."""
+        self.legs[call_id].ringing = True
+        self._report(Provisional(call_id, self._clock.now_ms(), 180, ringing=True))
+
+    def answer(self, call_id: str) -> None:
+        """Let the far end send a 200 to the INVITE."""
+        self.legs[call_id].answered = True
+        self._report(Answered(call_id, self._clock.now_ms()))
+
+    def reject(self, call_id: str, status: int) -> None:
+        """Let the far end refuse the INVITE with `status`, 300 or more."""
+        now = self._clock.now_ms()
+        proof = Proof(Result.CONFIRMED, Method.REJECTED, (self._step("INVITE", status),), confirmed_at=now)
+        self._end(call_id, proof, cause_of_status(status))
+
+    def hang_up_far_end(self, call_id: str) -> None:
+        """Let the far end send a BYE."""
+        now = self._clock.now_ms()
+        step = ProofStep("BYE", cseq=1, sent=False, at=now, status=200, answered_at=now)
+        self._end(
+            call_id,
+            Proof(Result.CONFIRMED, Method.FAR_END_BYE, (step,), confirmed_at=now),
+            Cause("callee", Reason.HANGUP, q850=16),
+        )
+
+    def press(self, call_id: str, digit: str) -> None:
+        """Let the far end press a key for 100 ms."""
+        self._report(DtmfReceived(call_id, self._clock.now_ms(), digit, 100))
+
+    def settle(self, call_id: str, *, confirmed: bool = True) -> None:
+        """Let the far end reply to our BYE or CANCEL, or, with `confirmed=False`, never reply."""
+        leg = self.legs[call_id]
+        if leg.stopped_for is None:
+            raise ValueError(f"call {call_id} was not told to end")
+        self._end(call_id, self._stop_proof(leg, confirmed=confirmed), leg.stopped_for)
+
+    def update_proof(self, call_id: str, proof: Proof) -> None:
+        """Report evidence that came after the end."""
+        self._report(ProofUpdated(call_id, self._clock.now_ms(), proof))
+
+    def _perform(self, call_id: str, act: str | int) -> None:
+        if isinstance(act, int):
+            self.reject(call_id, act)
+            return
+        self.ring(call_id)
+        if act == ANSWERS:
+            self.answer(call_id)
+
+    def _stop_proof(self, leg: FakeLeg, *, confirmed: bool) -> Proof:
+        now = self._clock.now_ms()
+        method = Method.BYE if leg.answered else Method.CANCEL
+        if not confirmed:
+            return Proof(Result.UNCONFIRMED, method, (self._step(method.name, None),))
+        steps = [self._step(method.name, 200)] + ([] if leg.answered else [self._step("INVITE", 487)])
+        return Proof(Result.CONFIRMED, method, tuple(steps), confirmed_at=now)
+
+    def _step(self, method: str, status: int | None) -> ProofStep:
+        now = self._clock.now_ms()
+        cseq = 2 if method == "BYE" else 1
+        return ProofStep(method, cseq, sent=True, at=now, status=status, answered_at=now if status else None)
+
+    def _end(self, call_id: str, proof: Proof, cause: Cause) -> None:
+        del self.legs[call_id]
+        self._report(LegEnded(call_id, self._clock.now_ms(), proof, cause))
+
+    def _report(self, event: LegEvent) -> None:
+        if self._events is None:
+            raise RuntimeError("connect the engine with report_to() first")
+        self._events.on_event(event)
