@@ -54,6 +54,11 @@ class Dialer:
         if await self._store.dial(call.id, now, now + call.ring_timeout_ms):
             self.start(call)
 
+    async def started(self) -> None:
+        """Wait until every call told to dial so far is with the engine."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
     async def _dial(self, call: Call) -> None:
         try:
             record = await self._store.get(TrunkRecord, call.trunk_id, call.environment_id)

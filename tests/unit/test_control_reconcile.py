@@ -1,0 +1,121 @@
+"""The sweep, the deadlines, and what a new life does with the calls of the old one."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from onhook.calls.causes import Outcome, Reason
+from onhook.calls.proof import Method
+from onhook.calls.states import State
+from onhook.control.place import MAX_DELAY_S
+from onhook.store.store import StoreError
+from tests.unit.control_bench import API, Bench
+
+pytestmark = pytest.mark.unit
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    yield await Bench().open()
+
+
+async def test_a_scheduled_call_is_dialled_when_its_delay_is_over(bench: Bench) -> None:
+    call = await bench.place(delay_s=MAX_DELAY_S)
+    await bench.reconciler.sweep()
+    assert call.id not in bench.engine.legs
+    bench.clock.advance(MAX_DELAY_S)
+    await bench.reconciler.sweep()
+    await bench.dialer.started()
+    assert call.id in bench.engine.legs
+    dialled = await bench.written(call.id)
+    assert dialled.state is State.DIALING
+    assert dialled.deadline_at == bench.clock.now_ms() + call.ring_timeout_ms
+
+
+async def test_a_call_that_rings_too_long_is_not_answered(bench: Bench) -> None:
+    call = await bench.place()
+    bench.engine.ring(call.id)
+    await bench.recorder.drained()
+    bench.clock.advance(call.ring_timeout_ms / 1000)
+    await bench.reconciler.sweep()
+    ended = await bench.written(call.id)
+    assert ended.cause is not None
+    assert (ended.outcome, ended.cause.reason, ended.cause.initiator) == (
+        Outcome.NO_ANSWER,
+        Reason.RING_TIMEOUT,
+        "timer",
+    )
+
+
+async def test_a_call_that_talks_too_long_is_ended_by_its_stored_deadline(bench: Bench) -> None:
+    call = await bench.place()
+    bench.engine.answer(call.id)
+    await bench.recorder.drained()
+    bench.clock.advance(call.max_duration_ms / 1000 - 1)
+    await bench.reconciler.sweep()
+    assert not (await bench.written(call.id)).is_over
+    bench.clock.advance(1)
+    await bench.reconciler.sweep()
+    ended = await bench.written(call.id)
+    assert ended.cause is not None
+    assert (ended.outcome, ended.cause.reason) == (Outcome.COMPLETED, Reason.MAX_DURATION)
+    assert ended.duration_ms == call.max_duration_ms
+
+
+async def test_a_lost_bell_costs_one_sweep(bench: Bench) -> None:
+    call = await bench.place()
+    await bench.store.request_stops([bench.stop_order(call.id)])
+    assert not bench.engine.hangups
+    await bench.reconciler.sweep()
+    assert bench.engine.hangups == [(call.id, API)]
+    assert (await bench.written(call.id)).state is State.ENDED
+
+
+async def test_a_sweep_leaves_a_call_that_waits_for_its_proof_alone(bench: Bench) -> None:
+    call = await bench.place()
+    bench.engine.settles = False
+    await bench.ending.request_stop(bench.stop_order(call.id))
+    await bench.reconciler.sweep()
+    assert (await bench.written(call.id)).state is State.ENDING
+
+
+async def test_the_next_life_ends_what_the_last_one_left(bench: Bench) -> None:
+    on_the_wire = await bench.place()
+    never_sent = await bench.place()
+    waiting = await bench.place(delay_s=60)
+    stopped = await bench.place()
+    await bench.store.save_snapshot(on_the_wire.id, b"{}", before_invite=True)
+    await bench.store.save_snapshot(stopped.id, b"{}", before_invite=True)
+    await bench.store.request_stops([bench.stop_order(stopped.id)])
+
+    after = Bench(bench.store)
+    assert await after.reconciler.settle_earlier_life() == 3
+    for call, method in ((on_the_wire, Method.BYE), (never_sent, Method.NONE), (stopped, Method.BYE)):
+        ended = await after.written(call.id)
+        assert ended.cause is not None
+        assert ended.state is State.ENDED
+        assert ended.proof_so_far.method is method
+        assert ended.cause.reason is (Reason.API_STOP if call is stopped else Reason.RESTART)
+        assert (await after.event_types(call.id)).count("call.ended") == 1
+    assert (await after.written(waiting.id)).state is State.SCHEDULED
+    assert await after.store.snapshots() == {}
+    assert len(after.live) == 0
+
+
+async def test_a_store_that_is_away_holds_events_back_and_loses_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onhook.control.progress.RETRY_S", 0.005)
+    call = await bench.place()
+    bench.store.fail_writes = True
+    bench.engine.ring(call.id)
+    bench.engine.answer(call.id)
+    bench.engine.hang_up_far_end(call.id)
+    with pytest.raises(StoreError):
+        await bench.store.check()
+    bench.store.fail_writes = False
+    ended = await bench.written(call.id)
+    assert ended.state is State.ENDED
+    assert ended.answered_at is not None
+    assert (await bench.event_types(call.id))[-3:] == ["call.ringing", "call.answered", "call.ended"]
