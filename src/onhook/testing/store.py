@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
@@ -25,6 +28,8 @@ from onhook.store.store import (
     Stopped,
     StoreError,
 )
+
+J = TypeVar("J", Held, Event)
 
 
 class MemoryStore:
@@ -217,11 +222,11 @@ class MemoryStore:
         return next((held for held in candidates if rules.within_reach(held.call, order)), None)
 
     def _save(self, change: Change) -> Call:
-        call = change.held.call
-        self._calls[call.id] = change.held
+        held = _through_json(change.held)
+        self._calls[held.call.id] = held
         if change.event is not None:
-            self._events.setdefault(call.id, []).append(change.event)
-        return call
+            self._events.setdefault(held.call.id, []).append(_through_json(change.event))
+        return held.call
 
     def _all(self) -> Iterable[Call]:
         return (held.call for held in self._calls.values())
@@ -231,6 +236,11 @@ class MemoryStore:
 
     def _matching(self, where: CallFilter) -> list[Call]:
         return [call for call in self._all() if _matches(call, where)]
+
+
+def _through_json(value: J) -> J:
+    """Return the value as a database gives it back: a copy, in which a tuple is a list."""
+    return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
 
 
 def _belongs(record: Record, environment_id: str | None) -> bool:
