@@ -14,6 +14,8 @@ class Latch:
     strangers are ignored, but the address of the SDP may always take over. Each new SDP opens the latch again.
     """
 
+    __slots__ = ("_announced", "_candidate", "_closed", "_seen", "destination")
+
     def __init__(self) -> None:
         self.destination: Address | None = None
         self._announced: Address | None = None

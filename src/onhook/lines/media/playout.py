@@ -20,6 +20,8 @@ class Digit(str):
 class Playout:
     """A queue that is filled at any pace and emptied one frame per tick."""
 
+    __slots__ = ("_digits", "_items", "_tail")
+
     def __init__(self) -> None:
         self._items: deque[bytes | Digit] = deque()
         self._tail = b""

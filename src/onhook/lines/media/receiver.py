@@ -10,6 +10,8 @@ from onhook.lines.media.session import FRAME_BYTES, OnAudio, OnDtmf
 class RtpReceiver:
     """Orders the packets of the far end and hands out 160-byte mu-law frames and keys. Lost frames are skipped."""
 
+    __slots__ = ("_dtmf", "_dtmf_payloads", "_on_audio", "_on_dtmf", "_order", "_partial", "_ssrc")
+
     def __init__(self, on_audio: OnAudio, on_dtmf: OnDtmf) -> None:
         self._on_audio = on_audio
         self._on_dtmf = on_dtmf

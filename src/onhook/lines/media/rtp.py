@@ -72,6 +72,8 @@ class ReorderBuffer(Generic[_T]):
     MAX_DROPOUT = 3000
     MAX_MISORDER = 100
 
+    __slots__ = ("_expected", "_waiting")
+
     def __init__(self) -> None:
         self._expected: int | None = None
         self._waiting: dict[int, _T] = {}

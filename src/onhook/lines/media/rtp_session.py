@@ -24,6 +24,24 @@ class RtpSession:
     network, and does not count as sent.
     """
 
+    __slots__ = (
+        "_closed",
+        "_latch",
+        "_muted",
+        "_now_ms",
+        "_on_close",
+        "_playout",
+        "_receiver",
+        "_sender",
+        "_sending",
+        "_sock",
+        "last_received_at",
+        "last_sent_at",
+        "local_port",
+        "packets_received",
+        "packets_sent",
+    )
+
     def __init__(
         self,
         sock: socket.socket,

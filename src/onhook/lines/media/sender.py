@@ -20,6 +20,20 @@ class RtpSender:
     bit is set on the first packet, after a pause and on the first packet of a key.
     """
 
+    __slots__ = (
+        "_dtmf_payload",
+        "_event",
+        "_event_payload",
+        "_event_timestamp",
+        "_marker",
+        "_pause",
+        "_payload_type",
+        "_playout",
+        "_sequence",
+        "_ssrc",
+        "_timestamp",
+    )
+
     def __init__(self, playout: Playout) -> None:
         self._playout = playout
         self._ssrc = secrets.randbits(32)
