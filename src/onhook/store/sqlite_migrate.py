@@ -53,7 +53,7 @@ def migrate(db: apsw.Connection, scripts: list[str]) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
             if _version(db) < number:  # another process may have been quicker
-                db.execute(script)
+                db.execute(script).fetchall()  # else it would stop at the first row of a result
                 db.execute(f"PRAGMA user_version = {number}")
             db.execute("COMMIT")
         finally:

@@ -1,0 +1,88 @@
+"""Opening a database: from nothing, from an older version, and never from a newer one."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from onhook.store.sqlite import SqliteStore
+from onhook.store.sqlite_migrate import connect, migrate, migrations
+from onhook.store.store import StoreError
+
+pytestmark = pytest.mark.unit
+
+
+def version(db: apsw.Connection) -> int:
+    return int(db.pragma("user_version"))
+
+
+def test_an_empty_database_is_brought_to_the_newest_version(tmp_path: Path) -> None:
+    db = connect(tmp_path / "onhook.db")
+    assert version(db) == len(migrations()) >= 1
+    assert db.execute("SELECT count(*) FROM calls").get == 0
+    db.close()
+
+
+def test_a_write_is_flushed_before_it_counts(tmp_path: Path) -> None:
+    db = connect(tmp_path / "onhook.db")
+    full = 2
+    assert (db.pragma("journal_mode"), db.pragma("synchronous"), db.pragma("foreign_keys")) == ("wal", full, 1)
+    db.close()
+
+
+def test_a_database_of_this_version_is_left_as_it_is(tmp_path: Path) -> None:
+    first = connect(tmp_path / "onhook.db")
+    first.execute("UPDATE heartbeat SET count = 5")
+    first.close()
+    second = connect(tmp_path / "onhook.db")
+    assert second.execute("SELECT count FROM heartbeat").get == 5
+    second.close()
+
+
+def test_only_the_missing_steps_are_taken() -> None:
+    db = apsw.Connection(":memory:")
+    steps = ["CREATE TABLE a (x); INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (2)"]
+    migrate(db, steps[:1])
+    migrate(db, steps)
+    migrate(db, steps)
+    assert [x for (x,) in db.execute("SELECT x FROM a")] == [1, 2]
+    assert version(db) == 2
+
+
+def test_a_step_is_taken_whole_even_when_a_statement_in_it_returns_rows() -> None:
+    db = apsw.Connection(":memory:")
+    migrate(db, ["CREATE TABLE a (x); SELECT 1 UNION SELECT 2; INSERT INTO a VALUES (3)"])
+    assert db.execute("SELECT x FROM a").get == 3
+
+
+def test_a_step_that_fails_leaves_the_version_before_it() -> None:
+    db = apsw.Connection(":memory:")
+    with pytest.raises(apsw.SQLError):
+        migrate(db, ["CREATE TABLE a (x)", "INSERT INTO a VALUES (2); INSERT INTO missing VALUES (1)"])
+    assert version(db) == 1
+    assert db.execute("SELECT count(*) FROM a").get == 0
+    assert not db.in_transaction
+
+
+async def test_a_database_of_a_newer_program_is_refused_and_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "onhook.db"
+    db = connect(path)
+    db.execute("PRAGMA user_version = 999")
+    db.close()
+    with pytest.raises(StoreError, match="version 999"):
+        await SqliteStore(path).open()
+    db = apsw.Connection(str(path))
+    assert version(db) == 999
+    db.close()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "onhook.db"
+    path.write_text("not a database, but long enough to be looked at " * 100)
+    with pytest.raises(StoreError, match="cannot open"):
+        await SqliteStore(path).open()
+
+
+async def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot open"):
+        await SqliteStore(tmp_path / "missing" / "onhook.db").open()
