@@ -66,7 +66,7 @@ class SandboxCall:
 
     @property
     def audio(self) -> bytes:
-        """The mu-law the caller sent, at most 60 s; it stays after the call."""
+        """The mu-law the caller sent, at most 60 s, without what came as A-law; it stays after the call."""
         return bytes(self.echo.audio) if self.echo else b""
 
     @property

@@ -206,7 +206,7 @@ class SandboxCarrier:
     def _drop_oldest(self) -> None:
         if len(self._machines) > MAX_CALLS:
             over = (name for name, machine in self._machines.items() if machine.call.state is CallState.OVER)
-            self._machines.pop(next(over)).close()
+            self._machines.pop(next(over, next(iter(self._machines)))).close()
 
     def _log(self, direction: str, message: Request | Response) -> None:
         packet = Packet.of(self.clock.now_ms(), direction, message)

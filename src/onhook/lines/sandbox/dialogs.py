@@ -31,6 +31,8 @@ class CallMachine:
         lost = self._arrivals[method] <= self.call.number.loses.get(method, 0)
         if lost:
             self._far_end.tell(f"never sees the {method}: lost on the way")
+        if method == "CANCEL" and not self._invite_cseq and self._arrivals[method] == 1:
+            self._far_end.blame(["CANCEL before any provisional response"])
         return lost
 
     def invite(self, transaction: ServerTransaction) -> None:
@@ -57,7 +59,8 @@ class CallMachine:
         """Take a CANCEL; `invite` is the transaction with its branch (RFC 3261 9.2)."""
         far_end = self._far_end
         if invite is None:
-            far_end.blame(["CANCEL of an unknown INVITE"])
+            if self._invite_cseq:
+                far_end.blame(["CANCEL with another branch than its INVITE"])
             far_end.reply(transaction, 481)
             return
         far_end.blame(judge.faults_of_cancel(transaction.request, invite.request, replied=invite.replied))
