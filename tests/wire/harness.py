@@ -76,11 +76,13 @@ class Line:
 
     def on_audio(self, call_id: str, frame: bytes) -> None:
         self.audio.setdefault(call_id, bytearray()).extend(frame)
+        self._news.set()
 
     @property
     def port(self) -> int:
         """The port the engine is bound to."""
-        return self.engine.address[1]
+        _, port = self.engine.address
+        return port
 
     async def place(self, port: int, *, transport: str = "udp", session_expires_s: int = 1800, **names: str) -> str:
         """Dial the far end at `port`; return the call's id."""
@@ -99,6 +101,13 @@ class Line:
                 self._news.clear()
                 await self._news.wait()
         return found[nth - 1]
+
+    async def heard(self, call_id: str, true: Callable[[bytearray], bool], within: float = 5.0) -> None:
+        """Wait until the far end's voice satisfies `true`."""
+        async with asyncio.timeout(within):
+            while not true(self.audio.get(call_id, bytearray())):
+                self._news.clear()
+                await self._news.wait()
 
     async def ended(self, within: float = 5.0) -> LegEnded:
         """Wait for the end of the only leg."""

@@ -20,6 +20,7 @@ class RtpTap:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
+        self._keys: dict[int, int] = {}
         self._sequence = 0
         self._first: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -58,6 +59,18 @@ class RtpTap:
 
         assert await asyncio.to_thread(wait), f"{len(self._frames)} of {frames} frames within {within} s"
 
+    async def received_keys(self, keys: str, within: float = 5.0) -> None:
+        """Wait until the far end's user has pressed exactly `keys`: each one event, with a timestamp of its own."""
+
+        def pressed() -> str:
+            return "".join(EVENTS[self._keys[timestamp]] for timestamp in sorted(self._keys))
+
+        def wait() -> bool:
+            with self._changed:
+                return self._changed.wait_for(lambda: pressed() == keys, within)
+
+        assert await asyncio.to_thread(wait), f"{pressed()!r} instead of {keys!r}"
+
     def press(self, digit: str, duration_ms: int) -> None:
         """Send one key as RFC 4733 events: growing durations, one timestamp, three ends."""
         ticks = range(160, duration_ms * 8 + 1, 160)
@@ -79,10 +92,15 @@ class RtpTap:
     def _run(self) -> None:
         while not self._closing:
             data, source = self._socket.recvfrom(2048)
-            if len(data) != 12 + FRAME or data[1] & 0x7F != 0:
+            if len(data) < 16:
                 continue
             sequence, timestamp = struct.unpack_from("!HI", data, 2)
             with self._changed:
+                if data[1] & 0x7F == 101 and data[13] & 0x80:  # the end of an event, sent three times
+                    self._keys[timestamp] = data[12]
+                    self._changed.notify_all()
+                if data[1] & 0x7F != 0:
+                    continue
                 self._peer = source
                 self._first = sequence if self._first is None else self._first
                 self._frames[(sequence - self._first + 0x8000) & 0xFFFF] = data[12:]

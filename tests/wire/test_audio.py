@@ -1,0 +1,125 @@
+"""Audio both ways: the far end hears the greeting whole, and we hear its echo."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.wire.conftest import FarEnd, OpenLine
+from tests.wire.harness import STOP, Line, assert_confirmed, fence
+from tests.wire.peers.compose import Act
+from tests.wire.peers.raw_uas import RING
+from tests.wire.peers.rtp_tap import RtpTap
+
+from onhook.calls.proof import Method
+from onhook.lines.engine import Answered
+from onhook.lines.media.wav import GREETING, load_mulaw
+
+pytestmark = pytest.mark.wire
+
+Samples = NDArray[np.float64]
+
+
+def decode(mulaw: bytes) -> Samples:
+    """Decode G.711 mu-law by the standard's formula, not by the product's table."""
+    code = ~np.frombuffer(mulaw, dtype=np.uint8)
+    exponent, mantissa = (code >> 4) & 7, code & 15
+    magnitude = ((mantissa.astype(np.int32) * 2 + 33) << exponent) - 33
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.float64)
+
+
+def correlation(wanted: Samples, heard: Samples) -> float:
+    """Return the best normalised correlation of `wanted` anywhere in `heard`."""
+    wanted = wanted - wanted.mean()
+    size = 1 << (len(heard) + len(wanted)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(wanted, size)), size)
+    at = int(np.argmax(products[: max(1, len(heard) - len(wanted) + 1)]))
+    window = heard[at : at + len(wanted)]
+    window = window - window.mean()
+    scale = float(np.linalg.norm(window) * np.linalg.norm(wanted[: len(window)]))
+    return float(window @ wanted[: len(window)]) / scale if scale else 0.0
+
+
+async def greeted(line: Line, tap: RtpTap, port: int, greeting: bytes) -> str:
+    """Place a call, play the greeting and wait until the far end heard as much."""
+    call = await line.place(port)
+    await line.until(Answered)
+    line.engine.send_audio(call, greeting)
+    await tap.received(frames=len(greeting) // 160 + 25)
+    return call
+
+
+async def test_the_far_end_hears_the_greeting_and_its_echo_reaches_us(far_end: FarEnd, open_line: OpenLine) -> None:
+    greeting = load_mulaw(GREETING)
+    with RtpTap(echo=True) as tap:
+        far, line = far_end(media_port=tap.port), await open_line()
+        call = await greeted(line, tap, far.port, greeting)
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.BYE)
+        heard = tap.heard
+    assert correlation(decode(greeting), decode(heard)) >= 0.95
+    assert correlation(decode(greeting), decode(bytes(line.audio[call]))) >= 0.95
+
+
+async def test_a_hang_up_cuts_the_audio_at_once(far_end: FarEnd, open_line: OpenLine) -> None:
+    with RtpTap() as tap:
+        far, line = far_end(media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        await line.until(Answered)
+        line.engine.send_audio(call, load_mulaw(GREETING))
+        await tap.received(frames=10)
+        line.engine.hangup(call, STOP)
+        at_the_stop = tap.frames
+        await assert_confirmed(line, far, Method.BYE)
+        line.engine.send_audio(call, load_mulaw(GREETING))
+        await fence(far, line)
+        assert tap.frames <= at_the_stop + 1, "one packet may have been on its way"
+
+
+async def test_what_is_queued_can_be_flushed(far_end: FarEnd, open_line: OpenLine) -> None:
+    with RtpTap() as tap:
+        far, line = far_end(media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        await line.until(Answered)
+        line.engine.send_audio(call, b"\x10" * 160 * 100)
+        await tap.received(frames=10)
+        dropped = line.engine.flush_audio(call)
+        assert 1000 <= dropped <= 2000
+        so_far = tap.frames
+        await tap.received(frames=so_far + 10)
+        assert tap.heard.endswith(b"\xff" * 160 * 5), "silence follows a flush"
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.BYE)
+
+
+async def test_early_media_is_heard_before_the_answer(far_end: FarEnd, open_line: OpenLine) -> None:
+    with RtpTap(echo=True) as tap:
+        progress = (Act("100 Trying"), Act("183 Session Progress", 0.02))
+        far, line = far_end({"INVITE": [progress]}, media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        await tap.received(frames=10)
+        await fence(far, line)
+        assert len(line.audio.get(call, b"")) >= 160, "the echo of early media reaches us"
+        assert not [event for event in line.events if isinstance(event, Answered)]
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.CANCEL)
+
+
+async def test_keys_that_we_send_are_rfc_4733_events(far_end: FarEnd, open_line: OpenLine) -> None:
+    with RtpTap() as tap:
+        far, line = far_end(media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        await line.until(Answered)
+        line.engine.send_dtmf(call, "7#")
+        await tap.received_keys("7#")
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.BYE)
+
+
+async def test_nothing_is_played_into_a_phone_that_only_rings(far_end: FarEnd, open_line: OpenLine) -> None:
+    with RtpTap() as tap:
+        far, line = far_end({"INVITE": [RING]}, media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        line.engine.send_audio(call, b"\x10" * 1600)
+        await fence(far, line)
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.CANCEL)
+        assert tap.frames == 0
