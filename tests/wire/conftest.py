@@ -1,17 +1,24 @@
 """Fixtures of the wire suite: far ends and lines that are closed after each test."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 
 import pytest
+import uvloop
 from onhook.lines.sip.engine import SipSettings
 from tests.wire.harness import FAST, Line
 from tests.wire.peers.raw_uas import RawUas, Script
 
 OpenLine = Callable[..., Awaitable[Line]]
 FarEnd = Callable[..., RawUas]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the event loop of the product."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

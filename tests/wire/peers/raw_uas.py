@@ -20,8 +20,7 @@ from tests.wire.peers.packet import Packet, PacketLog
 
 Lines = Sequence[tuple[Act, ...] | None]
 Script = Mapping[str, Lines]
-LOST = None
-OK = (Act("200 OK"),)
+LOST, OK = None, (Act("200 OK"),)
 ANSWER = (Act("100 Trying"), Act("180 Ringing", 0.02), Act("200 OK", 0.05))
 RING = (Act("100 Trying"), Act("180 Ringing", 0.02))
 CANCELLED = (Act("200 OK"), Act("487 Request Terminated", to="INVITE"))
@@ -53,12 +52,13 @@ class RawUas:
         self._thread.start()
 
     def close(self) -> None:
-        """Fall silent."""
-        self._closing = True
-        self._wake()
-        self._thread.join(2)
-        self._socket.close()
-        self._media.close()
+        """Fall silent; harmless when repeated."""
+        if not self._closing:
+            self._closing = True
+            self._wake()
+            self._thread.join(2)
+            self._socket.close()
+            self._media.close()
 
     def perform(self, *acts: Act, peer_port: int | None = None) -> None:
         """Do `acts` now, in the dialog of the newest INVITE; `peer_port` is for when none has come."""
