@@ -162,6 +162,12 @@ def test_a_stopped_resender_sends_nothing_more() -> None:
     assert clock.pending == 0
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "::1"])
+def test_a_host_that_no_contact_can_name_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="not an IPv4 address"):
+        SandboxCarrier(host)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 async def test_no_mutation_of_a_message_harms_the_carrier(data: st.DataObject) -> None:
@@ -169,7 +175,9 @@ async def test_no_mutation_of_a_message_harms_the_carrier(data: st.DataObject) -
     carrier = SandboxCarrier(clock=clock)
     offered = INVITE.replace(b"body", write_sdp(Audio("127.0.0.1", 4000), 1))
     for method in (b"INVITE", b"INVITE", b"CANCEL", b"ACK", b"BYE"):
-        message = bytearray(offered.replace(b"INVITE", method))
+        tags = [dialog.tag for call in carrier.calls for dialog in call.dialogs if method in (b"ACK", b"BYE")]
+        to = f"127.0.0.1>;tag={tags[0]}\r\n" if tags else "127.0.0.1>\r\n"
+        message = bytearray(offered.replace(b"INVITE", method).replace(b"127.0.0.1>\r\n", to.encode()))
         for _ in range(data.draw(st.integers(1, 6))):
             at = data.draw(st.integers(0, len(message) - 1))
             message[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))

@@ -19,6 +19,7 @@ from onhook.lines.sandbox.uas import (
     MalformedMessage,
     Request,
     Response,
+    is_ipv4,
     parse,
     response,
     stamp,
@@ -36,10 +37,13 @@ class SandboxCarrier:
 
     Start it with `await start()`, call `sip:+120255501NN@host:port`, and read `calls`, `packets` and
     `live_dialogs()`. `on_event(call, text)` is told each happening in words. It keeps the last
-    `MAX_CALLS` calls.
+    `MAX_CALLS` calls. `host` is the IPv4 address that callers reach it at, since Contact and SDP name it;
+    anything else raises `ValueError`.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, clock: Clock | None = None) -> None:
+        if not is_ipv4(host) or host == "0.0.0.0":
+            raise ValueError(f"not an IPv4 address that callers can reach: {host!r}")
         self.clock: Clock = clock or SystemClock()
         self.on_event: Callable[[SandboxCall, str], None] | None = None
         self.packets: deque[Packet] = deque(maxlen=MAX_PACKETS)

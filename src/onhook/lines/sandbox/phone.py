@@ -10,7 +10,10 @@ from onhook.lines.sandbox.numbers import NUMBERS
 
 
 async def run_phone(host: str, port: int, printer: Callable[[str], None]) -> None:
-    """Run a sandbox carrier until cancelled, and print what happens. Raises `OSError` when the port is taken."""
+    """Run a sandbox carrier until cancelled, and print what happens. Raises `OSError` when the port is taken.
+
+    `host` is the IPv4 address that callers reach; anything else raises `ValueError`.
+    """
     carrier = SandboxCarrier(host, port)
     await carrier.start()
 
