@@ -1,6 +1,8 @@
 """The sandbox's judgement of a caller: one wrong message per rule, and the right one that draws nothing."""
 
+import ast
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,15 @@ def message(method: str, *, more: str = "", change: tuple[str, str] = ("", "")) 
     parsed = parse(text.replace(*change).encode())
     assert isinstance(parsed, Request)
     return parsed
+
+
+def test_the_sandbox_imports_nothing_of_ours_but_itself_and_the_clock() -> None:
+    sources = sorted(Path(judge.__file__).parent.glob("*.py"))
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source.read_text()))]
+    names = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    ours = {name for name in names if name.startswith("onhook") and not name.startswith("onhook.lines.sandbox")}
+    assert ours == {"onhook.clock"}
 
 
 def test_a_right_invite_draws_nothing() -> None:

@@ -175,6 +175,14 @@ async def test_16_acknowledges_a_refused_re_invite_on_its_own_branch(line: Line)
     assert line.call.faults == ["our re-INVITE was answered 488"]
 
 
+async def test_07_records_a_cancel_that_came_before_any_provisional(line: Line) -> None:
+    caller = await line.caller("07")
+    branch = caller.invite()
+    caller.send("CANCEL", branch=branch)
+    await caller.next("200")
+    assert line.call.faults == ["CANCEL before any provisional response"]
+
+
 async def test_what_a_caller_does_wrong_is_recorded(line: Line) -> None:
     caller, ok = await line.answered("00")
     caller.send("INFO", 1, uri=ok.contact, tag=ok.tag)
