@@ -42,11 +42,11 @@ class _Open:
     """What an open store holds."""
 
     def __init__(self, path: Path, db: apsw.Connection) -> None:
-        self.writer = Writer(db)
         self.near = connect_reader(path)
         """For the event loop's thread."""
         self.far = connect_reader(path)
         """For the reader thread."""
+        self.writer = Writer(db)
         self.reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onhook-store-reader")
 
     async def close(self) -> None:
