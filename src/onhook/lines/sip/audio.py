@@ -1,0 +1,88 @@
+"""The audio of one leg: the media session, and the descriptions of it that we sent and got."""
+
+import secrets
+
+from onhook.lines.media.session import MediaSession
+from onhook.lines.sip.message import Message
+from onhook.lines.sip.sdp import LocalMedia, RemoteMedia, SdpError, answer, offer, parse
+
+
+class Audio:
+    """A media session with its SDP (RFC 3264). The session id stays; the version grows with each new description."""
+
+    def __init__(self, session: MediaSession, host: str) -> None:
+        self._session = session
+        self._local = LocalMedia(
+            host=host, port=session.local_port, session_id=secrets.randbits(48), version=secrets.randbits(24)
+        )
+        self._has_remote = False
+        self._cut = False
+
+    @property
+    def has_remote(self) -> bool:
+        """True once the far end told us where it listens."""
+        return self._has_remote
+
+    def offer(self) -> bytes:
+        """Return our description; the same bytes each time while nothing changed."""
+        return offer(self._local)
+
+    def take(self, message: Message) -> bool:
+        """Take the SDP of a response; False when there is none that we can use."""
+        if not message.is_sdp:
+            return False
+        try:
+            self._set_remote(parse(message.body))
+        except SdpError:
+            return False
+        return True
+
+    def answer(self, message: Message) -> bytes:
+        """Take the far end's offer and return our answer. Raises `SdpError`."""
+        remote = parse(message.body)
+        self._local = next_version(self._local)
+        self._set_remote(remote)
+        return answer(remote, self._local)
+
+    def play(self, mulaw: bytes) -> None:
+        """Append to what is played."""
+        if not self._cut:
+            self._session.play(mulaw)
+
+    def flush(self) -> int:
+        """Drop what is queued; return how many ms."""
+        return 0 if self._cut else self._session.flush()
+
+    def send_dtmf(self, digits: str) -> None:
+        """Send keys. Raises `ValueError` for what is no key."""
+        if not self._cut:
+            self._session.send_dtmf(digits)
+
+    def cut(self) -> None:
+        """Say nothing more, ever."""
+        if not self._cut:
+            self._cut = True
+            self._session.mute()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._cut = True
+        self._session.close()
+
+    def _set_remote(self, remote: RemoteMedia) -> None:
+        self._has_remote = True
+        if not self._cut:
+            self._session.set_remote(remote)
+
+
+def next_version(local: LocalMedia) -> LocalMedia:
+    """Return the description with its version one higher."""
+    return LocalMedia(
+        host=local.host,
+        port=local.port,
+        session_id=local.session_id,
+        version=local.version + 1,
+        direction=local.direction,
+        codecs=local.codecs,
+        dtmf_payload=local.dtmf_payload,
+    )

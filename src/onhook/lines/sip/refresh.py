@@ -1,0 +1,153 @@
+"""Our side of a session timer (RFC 4028): refreshing the session, or missing the peer's refresh."""
+
+import random
+from collections.abc import Callable
+
+from onhook.calls.causes import Cause, Reason
+from onhook.clock import Timer
+from onhook.lines.sip.audio import Audio
+from onhook.lines.sip.context import Context
+from onhook.lines.sip.credentials import Account, Tries
+from onhook.lines.sip.dialog import Dialog
+from onhook.lines.sip.machine import Failure
+from onhook.lines.sip.message import Header, Request, Response
+from onhook.lines.sip.session_timer import Refresher, SessionTimer, on_answer, refresh_headers, retry_interval
+
+EXPIRED = Cause("system", Reason.SESSION_EXPIRED, q850=102)
+LOST = Cause("system", Reason.DIALOG_LOST, q850=41)
+
+DEFAULT_INTERVAL_S = 1800
+
+GLARE_WAIT_S = (2.1, 4.0)
+"""How long the owner of the Call-ID waits after a 491 (RFC 3261 section 14.1)."""
+
+
+class SessionRefresh:
+    """The session timer of one dialog.
+
+    `end` is called with a cause when the session ran out or the far end lost the dialog, `changed` when the dialog's
+    CSeq or target moved.
+    """
+
+    def __init__(
+        self, context: Context, account: Account, *, end: Callable[[Cause], None], changed: Callable[[], None]
+    ) -> None:
+        self.is_pending = False
+        """True while a refresh of ours waits for its response: the peer's own is glare then."""
+        self._context = context
+        self._account = account
+        self._end = end
+        self._changed = changed
+        self._dialog: Dialog | None = None
+        self._audio: Audio | None = None
+        self._timer: SessionTimer | None = None
+        self._running: list[Timer] = []
+        self._tries: Tries = {}
+        self._ack: bytes | None = None
+
+    def start(self, dialog: Dialog, audio: Audio, timer: SessionTimer | None) -> None:
+        """Begin with what the 2xx to our INVITE said."""
+        self._dialog, self._audio = dialog, audio
+        self.renew(timer)
+
+    def renew(self, timer: SessionTimer | None) -> None:
+        """A refresh went through, ours or the peer's; the clocks begin anew. None: no timer runs from now on."""
+        self.stop_timers()
+        self._timer = timer
+        if timer is None or self._dialog is None:
+            return
+        self._later(timer.dead_after_s, lambda: self._end(EXPIRED))
+        if timer.refresher is Refresher.US:
+            self._tries = {}
+            self._later(timer.refresh_after_s, self._refresh)
+
+    @property
+    def interval_s(self) -> int:
+        """The interval that we would like, for a peer that leaves the choice to us."""
+        return self._timer.interval_s if self._timer is not None else DEFAULT_INTERVAL_S
+
+    def stop(self) -> None:
+        """The call is ending: refresh no more. A response on its way is still acknowledged."""
+        self.stop_timers()
+        self._timer = None
+
+    def stop_timers(self) -> None:
+        """Forget the running clocks."""
+        for timer in self._running:
+            timer.cancel()
+        self._running.clear()
+
+    def _later(self, delay: float, callback: Callable[[], None]) -> None:
+        self._running.append(self._context.clock.call_later(delay, callback))
+
+    def _refresh(self, credentials: list[Header] | None = None) -> None:
+        dialog, audio, timer = self._dialog, self._audio, self._timer
+        if dialog is None or audio is None or timer is None:
+            return
+        body = audio.offer() if timer.method == "INVITE" else b""
+        if credentials is None:
+            credentials = self._account.headers(timer.method, dialog.request_uri(), body)
+        headers = [("Supported", "timer"), *refresh_headers(timer), *credentials]
+        request = dialog.request(timer.method, headers=headers, body=body)
+        self.is_pending, self._ack = True, None
+        hop = dialog.next_hop(self._context.network.resolved)
+        self._context.layer.send(
+            request,
+            hop,
+            lambda response: self._on_response(request, response),
+            self._on_failure,
+        )
+        self._changed()
+
+    def _on_response(self, request: Request, response: Response) -> None:
+        if response.status < 200:
+            return
+        if response.status < 300 and request.method == "INVITE":
+            self._acknowledge(request)
+        if not self.is_pending:
+            return
+        self.is_pending = False
+        if self._timer is None or self._dialog is None:
+            return
+        if response.status < 300:
+            self._refreshed(self._dialog, response)
+        elif response.status in (408, 481):
+            self._end(LOST)  # RFC 3261 section 12.2.1.2.
+        elif response.status == 491:
+            self._later(random.uniform(*GLARE_WAIT_S), self._refresh)
+        else:
+            self._meet(self._dialog, self._timer, request, response)
+
+    def _refreshed(self, dialog: Dialog, response: Response) -> None:
+        if self._audio is not None:
+            self._audio.take(response)
+        dialog.refresh_target(response)
+        self.renew(on_answer(response.first("Session-Expires"), allow=response.raw("Allow")))
+        self._changed()
+
+    def _meet(self, dialog: Dialog, timer: SessionTimer, request: Request, response: Response) -> None:
+        """Try again where the refusal says how; else the session goes on until it expires (RFC 4028 section 10)."""
+        if response.status in (401, 407):
+            answer = self._account.answer(response, self._tries, request.method, dialog.request_uri(), request.body)
+            if answer is not None:
+                self._refresh(answer)
+        elif response.status == 422:
+            interval = retry_interval(response.first("Min-SE"), timer.interval_s)
+            if interval is not None:
+                self._timer = SessionTimer(timer.refresher, interval, timer.method)
+                self._refresh()
+        elif response.status in (405, 501) and timer.method == "UPDATE":
+            self._timer = SessionTimer(timer.refresher, timer.interval_s, "INVITE")
+            self._refresh()
+
+    def _acknowledge(self, request: Request) -> None:
+        if self._dialog is None:
+            return
+        self._ack = self._ack or self._dialog.ack(request).encode()
+        self._context.network.send(self._ack, self._dialog.next_hop(self._context.network.resolved))
+
+    def _on_failure(self, _failure: Failure) -> None:
+        """No response is a 408 (RFC 3261 section 8.1.3.1)."""
+        self.is_pending = False
+        if self._timer is not None:
+            self._end(LOST)

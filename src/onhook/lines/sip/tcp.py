@@ -1,0 +1,143 @@
+"""TCP: connections that are opened on demand, kept, and used for both directions (RFC 3261 section 18)."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from onhook.lines.sip.address import Destination
+from onhook.lines.sip.stream import MessageStream, StreamError
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING = 1024
+_MAX_BUFFER_BYTES = 4 * 1024 * 1024
+_KEEPALIVE = b"\r\n\r\n"
+_CONNECT_TIMEOUT_S = 10.0
+
+OnMessage = Callable[[bytes, Destination], None]
+
+
+class TcpConnections:
+    """All TCP connections of a user agent, by the far end's address."""
+
+    def __init__(self, on_message: OnMessage, on_unreachable: Callable[[Destination], None]) -> None:
+        self._on_message = on_message
+        self._on_unreachable = on_unreachable
+        self._links: dict[Destination, _Link] = {}
+        self._opening: dict[Destination, asyncio.Task[None]] = {}
+        self._waiting: dict[Destination, list[bytes]] = {}
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> None:
+        """Accept connections. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Link(self, None), host, port)
+
+    async def close(self) -> None:
+        """Close every connection and stop accepting."""
+        for task in list(self._opening.values()):
+            task.cancel()
+        for link in list(self._links.values()):
+            link.close()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def connect(self, destination: Destination) -> None:
+        """Open a connection unless there is one. Raises `OSError`."""
+        if destination not in self._links:
+            await asyncio.wait_for(self._open(destination), _CONNECT_TIMEOUT_S)
+
+    def send(self, data: bytes, destination: Destination) -> None:
+        """Send on the connection to `destination`, or open one and send then."""
+        link = self._links.get(destination)
+        if link is not None:
+            link.write(data)
+            return
+        waiting = self._waiting.setdefault(destination, [])
+        if len(waiting) < _MAX_WAITING:
+            waiting.append(data)
+        if destination not in self._opening:
+            self._opening[destination] = asyncio.get_running_loop().create_task(self._open_and_send(destination))
+
+    async def _open(self, destination: Destination) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: _Link(self, destination), destination.host, destination.port)
+
+    async def _open_and_send(self, destination: Destination) -> None:
+        try:
+            await self.connect(destination)
+        except OSError as error:
+            log.warning("no TCP connection to %s:%d: %s", destination.host, destination.port, error)
+            self._waiting.pop(destination, None)
+            self._on_unreachable(destination)
+        else:
+            for data in self._waiting.pop(destination, []):
+                self.send(data, destination)
+        finally:
+            self._opening.pop(destination, None)
+
+    def link_made(self, link: "_Link", destination: Destination) -> None:
+        """Register a connection."""
+        self._links[destination] = link
+
+    def link_lost(self, link: "_Link", destination: Destination) -> None:
+        """Drop a connection; requests that got no response on it have failed."""
+        if self._links.get(destination) is link:
+            del self._links[destination]
+            self._on_unreachable(destination)
+
+    def received(self, data: bytes, source: Destination) -> None:
+        """Hand one message up."""
+        self._on_message(data, source)
+
+
+class _Link(asyncio.Protocol):
+    """One connection. `destination` is None for one that the far end opened, until its address is known."""
+
+    def __init__(self, connections: TcpConnections, destination: Destination | None) -> None:
+        self._connections = connections
+        self._destination = destination
+        self._stream = MessageStream()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is needed")
+        self._transport = transport
+        host, port = transport.get_extra_info("peername")[:2]
+        self._destination = self._destination or Destination("tcp", host, port)
+        self._connections.link_made(self, self._destination)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._destination is not None:
+            self._connections.link_lost(self, self._destination)
+
+    def data_received(self, data: bytes) -> None:
+        if self._destination is None:
+            return
+        if data == _KEEPALIVE:
+            self.write(b"\r\n")  # The pong of RFC 5626 section 4.4.1.
+        try:
+            messages = self._stream.feed(data)
+        except StreamError as error:
+            log.info("closed the connection of %s:%d: %s", self._destination.host, self._destination.port, error)
+            self.close()
+            return
+        for message in messages:
+            self._connections.received(message, self._destination)
+
+    def write(self, data: bytes) -> None:
+        """Send; a far end that does not read is cut off."""
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
+            self._transport.abort()
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close after what is buffered has left."""
+        if self._transport is not None:
+            self._transport.close()
