@@ -9,7 +9,8 @@ from typing import Any
 import apsw
 import pytest
 
-from onhook.store.sqlite_writer import CHECKPOINT_PAGES, MAX_BATCH, Writer
+from onhook.store import sqlite_writer
+from onhook.store.sqlite_writer import MAX_BATCH, Writer
 from onhook.store.store import StoreError
 
 pytestmark = pytest.mark.unit
@@ -200,10 +201,15 @@ async def test_closing_finishes_what_was_accepted_and_takes_no_more(writer: Writ
     assert await asyncio.gather(*done) == list(range(2 * MAX_BATCH))
 
 
-async def test_the_write_ahead_log_does_not_grow_for_ever(writer: Writer, tmp_path: Path) -> None:
-    def fill(db: apsw.Connection) -> None:
-        db.execute("INSERT INTO t (data) VALUES (zeroblob(?))", (4096 * CHECKPOINT_PAGES // 4,))
+async def test_the_write_ahead_log_does_not_grow_for_ever_even_when_the_writer_is_never_idle(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = 100
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_PAGES_BUSY", pages)
 
-    for _ in range(20):
+    def fill(db: apsw.Connection) -> None:
+        db.execute("INSERT INTO t (data) VALUES (zeroblob(?))", (4096 * pages // 4,))
+
+    for _ in range(40):
         await writer.submit(fill)
-    assert (tmp_path / "test.db-wal").stat().st_size < 4096 * CHECKPOINT_PAGES * 2
+    assert (tmp_path / "test.db-wal").stat().st_size < 4096 * pages * 2
