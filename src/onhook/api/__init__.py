@@ -1,0 +1,1 @@
+"""HTTP: two existing wire APIs, TalkOver and Anunzi/Retell, spoken unchanged, and onhook's own."""

@@ -1,0 +1,63 @@
+"""Anunzi's errors: one shape, and one message per status."""
+
+from collections.abc import Sequence
+
+from pydantic_core import ErrorDetails
+from starlette.requests import Request
+
+from onhook.api.errors import ApiError
+from onhook.control.place import RefusedError
+
+MESSAGES: dict[int, str] = {
+    400: "Invalid request format, please check API reference.",
+    401: "API key is missing or invalid.",
+    404: "The requested resource was not found.",
+    405: "Method not allowed.",
+    413: "The request body is too large.",
+    422: "Cannot find requested asset under given api key.",
+    500: "An unexpected server error occurred.",
+    503: "The server is busy, please try again.",
+}
+
+REFUSALS: dict[str, int] = {
+    "invalid_number": 400,
+    "emergency_number": 400,
+    "destination_not_allowed": 400,
+    "invalid_header": 400,
+    "agent_inactive": 400,
+    "number_unbound": 400,
+    "no_number": 400,
+    "no_trunk": 400,
+    "agent_unknown": 422,
+    "number_unknown": 422,
+}
+"""Status of create-phone-call for each refusal."""
+
+
+class AnunziWording:
+    """How Anunzi words what no endpoint words itself. A wrong content type is a bad format: 400."""
+
+    media_type = "application/json"
+
+    def http_error(self, status: int, request: Request, allowed: Sequence[str] = ()) -> ApiError:
+        """Word a bare HTTP status."""
+        return failure(400 if status == 415 else status)
+
+    def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
+        """Word what is wrong with the fields of a request."""
+        return failure(400)
+
+    def storage_failed(self, request: Request) -> ApiError:
+        """Word that nothing could be recorded, or read."""
+        return self.http_error(500, request)
+
+
+def failure(status: int, message: str | None = None) -> ApiError:
+    """Return the error of a status, with its own message or another."""
+    return ApiError(status, {"status": "error", "message": message or MESSAGES.get(status, MESSAGES[500])})
+
+
+def refused(error: RefusedError) -> ApiError:
+    """Return create-phone-call's error for a call that was not placed."""
+    status = REFUSALS[error.code]
+    return failure(status, None if status == 422 else str(error))

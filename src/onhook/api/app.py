@@ -1,0 +1,105 @@
+"""The whole HTTP interface as one ASGI application: a FastAPI app per dialect, chosen by the path."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from onhook import __version__
+from onhook.api import openapi
+from onhook.api.anunzi import routes as anunzi
+from onhook.api.anunzi.errors import AnunziWording
+from onhook.api.anunzi.idempotency import RecentCalls
+from onhook.api.errors import Wording, error_response, install_errors
+from onhook.api.limits import BodyLimit, StopReserve
+from onhook.api.native import routes as native
+from onhook.api.native.errors import NativeWording
+from onhook.api.services import Services
+from onhook.api.talkover import routes as talkover
+from onhook.api.talkover.errors import TalkOverWording
+
+TALKOVER, ANUNZI, NATIVE = "talkover", "anunzi", "native"
+
+PREFIXES: tuple[tuple[str, str], ...] = (("/api/", TALKOVER), ("/v2/", ANUNZI), ("/v3/", ANUNZI))
+"""Which dialect a path speaks; every other path speaks our own."""
+
+WORDINGS: dict[str, Wording] = {TALKOVER: TalkOverWording(), ANUNZI: AnunziWording(), NATIVE: NativeWording()}
+
+ROUTERS: dict[str, Sequence[APIRouter]] = {
+    TALKOVER: talkover.ROUTERS,
+    ANUNZI: anunzi.ROUTERS,
+    NATIVE: native.ROUTERS,
+}
+
+TITLES = {
+    TALKOVER: "onhook: TalkOver API",
+    ANUNZI: "onhook: Anunzi/Retell API",
+    NATIVE: "onhook API",
+}
+
+
+def create_app(services: Services) -> ASGIApp:
+    """Build the application that serves all dialects with `services`."""
+    apps = {dialect: _dialect_app(dialect, services) for dialect in ROUTERS}
+    documents = {f"/openapi/{dialect}.json": openapi.document(app) for dialect, app in apps.items()}
+    front = BodyLimit(_ByPath(apps, documents), services.max_body_bytes)
+    return StopReserve(front, services.max_connections, _refuse)
+
+
+def openapi_documents() -> dict[str, dict[str, Any]]:
+    """Return the OpenAPI document of each dialect."""
+    return {dialect: openapi.document(_bare_app(dialect)) for dialect in ROUTERS}
+
+
+def dialect_of(path: str) -> str:
+    """Return the dialect that a path speaks."""
+    return next((dialect for prefix, dialect in PREFIXES if path.startswith(prefix)), NATIVE)
+
+
+def _bare_app(dialect: str) -> FastAPI:
+    app = FastAPI(
+        title=TITLES[dialect],
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in ROUTERS[dialect]:
+        app.include_router(router)
+    return app
+
+
+def _dialect_app(dialect: str, services: Services) -> FastAPI:
+    app = _bare_app(dialect)
+    app.state.services = services
+    app.state.recent_calls = RecentCalls(services.clock)
+    install_errors(app, WORDINGS[dialect], ROUTERS[dialect])
+    return app
+
+
+class _ByPath:
+    """Hands each request to its dialect's app; the OpenAPI documents are served here."""
+
+    def __init__(self, apps: dict[str, FastAPI], documents: dict[str, dict[str, Any]]) -> None:
+        self._apps = apps
+        self._documents = documents
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"onhook speaks HTTP only, not {scope['type']}")
+        path = scope["path"]
+        if path in self._documents and scope["method"] == "GET":
+            await JSONResponse(self._documents[path])(scope, receive, send)
+            return
+        await self._apps[dialect_of(path)](scope, receive, send)
+
+
+def _refuse(scope: Scope) -> ASGIApp:
+    """Return the answer to a request that is one too many."""
+    wording = WORDINGS[dialect_of(scope["path"])]
+    error = wording.http_error(503, Request(scope)).with_headers({"Retry-After": "1"})
+    return error_response(error, wording)

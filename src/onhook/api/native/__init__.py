@@ -1,0 +1,1 @@
+"""onhook's own API under `/v1`: everything the server knows, with the proof."""

@@ -1,0 +1,132 @@
+"""Our own API's calls: create, get, list, stop, timeline."""
+
+import base64
+import binascii
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query, Security
+
+from onhook.api.auth import BEARER, CallerOf
+from onhook.api.native.errors import not_found, problem, refused
+from onhook.api.native.mapping import call_out, stopped_call, timeline
+from onhook.api.native.schemas import (
+    CallOut,
+    CallPage,
+    CallsQuery,
+    CreateCall,
+    Problem,
+    StopCall,
+    StoppedCall,
+    Timeline,
+)
+from onhook.api.routing import CheckedRoute
+from onhook.api.services import Caller
+from onhook.api.stops import stop_call
+from onhook.calls.call import Call, CallDetails, Dialect, Event
+from onhook.control.place import PlaceOrder, RefusedError
+from onhook.store.store import CallFilter, Page
+
+EVENT_BATCH = 1000
+
+router = APIRouter(
+    prefix="/v1",
+    route_class=CheckedRoute,
+    dependencies=[Security(BEARER)],
+    tags=["calls"],
+    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+)
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """The place of the last call of a page."""
+
+    created_at: int
+    call_id: str
+
+
+@router.post("/calls", status_code=201)
+async def create_call(caller: CallerOf, body: CreateCall) -> CallOut:
+    """Dial a number. The call is durable when this answers."""
+    order = PlaceOrder(
+        environment_id=caller.environment_id,
+        dialect=Dialect.NATIVE,
+        to_number=body.to_number,
+        agent_id=body.agent_id,
+        from_number=body.from_number,
+        delay_s=body.delay_seconds,
+        ring_timeout_ms=body.ring_timeout_ms,
+        max_duration_ms=body.max_duration_ms,
+        details=CallDetails(metadata=body.metadata, sip_headers=body.sip_headers),
+    )
+    try:
+        return call_out(await caller.services.placer.place(order))
+    except RefusedError as error:
+        raise refused(error) from error
+
+
+@router.get("/calls")
+async def list_calls(caller: CallerOf, query: Annotated[CallsQuery, Query()]) -> CallPage:
+    """List calls by creation, newest first unless `order` says otherwise."""
+    where = CallFilter(
+        environment_id=caller.environment_id,
+        states=(query.state,) if query.state else (),
+        agent_ids=(query.agent_id,) if query.agent_id else (),
+        direction=query.direction,
+        search=query.search or None,
+    )
+    after = _position(query.cursor) if query.cursor is not None else None
+    page = Page(limit=query.limit, after=after, ascending=query.order == "oldest")
+    calls = await caller.store.list_calls(where, page)
+    full = len(calls) == query.limit
+    return CallPage(items=[call_out(call) for call in calls], next=_cursor(calls[-1]) if full else None)
+
+
+@router.get("/calls/{call_id}")
+async def get_call(caller: CallerOf, call_id: str) -> CallOut:
+    """Return one call."""
+    return call_out(await _call(caller, call_id))
+
+
+@router.post("/calls/{call_id}/stop")
+async def stop(caller: CallerOf, call_id: str, body: StopCall | None = None) -> StoppedCall:
+    """End a call in whatever state it is, and tell how far its end is proved.
+
+    The stop is durable and carried out when this answers. A second stop returns the first one's record.
+    """
+    order = body or StopCall()
+    stopped = await stop_call(caller, call_id, text=order.reason, wait_ms=order.wait_ms)
+    if stopped is None:
+        raise not_found("call")
+    return stopped_call(stopped.call)
+
+
+@router.get("/calls/{call_id}/timeline")
+async def get_timeline(caller: CallerOf, call_id: str) -> Timeline:
+    """Return what happened to a call, in order, and how long things took."""
+    call = await _call(caller, call_id)
+    events: list[Event] = []
+    while batch := await caller.store.events(call.id, after=events[-1].seq if events else 0, limit=EVENT_BATCH):
+        events += batch
+    return timeline(call, events)
+
+
+async def _call(caller: Caller, call_id: str) -> Call:
+    call = await caller.store.get_call(call_id, caller.environment_id)
+    if call is None:
+        raise not_found("call")
+    return call
+
+
+def _cursor(last: Call) -> str:
+    raw = msgspec.json.encode(Cursor(last.created_at, last.id))
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        place = msgspec.json.decode(raw, type=Cursor)
+    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise problem(422, "This cursor is not one of ours.", code="invalid_cursor") from error
+    return place.created_at, place.call_id

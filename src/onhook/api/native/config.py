@@ -1,0 +1,282 @@
+"""Our own API's configuration: agents, numbers, trunks, keys."""
+
+import secrets
+
+import msgspec
+import phonenumbers
+from fastapi import APIRouter, Response, Security
+
+from onhook.api.auth import BEARER, CallerOf
+from onhook.api.errors import ApiError
+from onhook.api.native.errors import not_found, problem
+from onhook.api.native.schemas import (
+    AgentOut,
+    Agents,
+    CreateKey,
+    KeyCreated,
+    KeyOut,
+    Keys,
+    NumberOut,
+    Numbers,
+    Problem,
+    PutAgent,
+    PutNumber,
+    PutTrunk,
+    TrunkOut,
+    Trunks,
+)
+from onhook.api.routing import CheckedRoute
+from onhook.api.services import Caller
+from onhook.api.times import iso_ms, iso_ms_or_none
+from onhook.calls.call import Dialect, new_agent_id
+from onhook.store.secrets import hash_token, new_token
+from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, TrunkRecord
+
+router = APIRouter(
+    prefix="/v1",
+    route_class=CheckedRoute,
+    dependencies=[Security(BEARER)],
+    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+)
+
+
+# --- agents ------------------------------------------------------------------------------------------
+
+
+@router.get("/agents", tags=["agents"])
+async def list_agents(caller: CallerOf) -> Agents:
+    """List the environment's agents, newest first."""
+    return Agents(items=[_agent_out(one) for one in await caller.store.find(Agent, caller.environment_id)])
+
+
+@router.post("/agents", tags=["agents"], status_code=201)
+async def create_agent(caller: CallerOf, body: PutAgent) -> AgentOut:
+    """Create an agent."""
+    now = caller.now_ms()
+    agent = Agent(
+        id=new_agent_id(Dialect.NATIVE),
+        environment_id=caller.environment_id,
+        dialect=Dialect.NATIVE,
+        created_at=now,
+        updated_at=now,
+        name=body.name,
+        label=body.label or body.name,
+    )
+    agent = msgspec.structs.replace(agent, **_agent_fields(body))
+    await caller.store.put(agent)
+    return _agent_out(agent)
+
+
+@router.get("/agents/{agent_id}", tags=["agents"])
+async def get_agent(caller: CallerOf, agent_id: str) -> AgentOut:
+    """Return one agent."""
+    return _agent_out(await _existing(caller, Agent, agent_id, "agent"))
+
+
+@router.put("/agents/{agent_id}", tags=["agents"])
+async def replace_agent(caller: CallerOf, agent_id: str, body: PutAgent) -> AgentOut:
+    """Replace an agent; its version counts up. Running calls keep what they began with."""
+    agent = await _existing(caller, Agent, agent_id, "agent")
+    agent = msgspec.structs.replace(agent, version=agent.version + 1, updated_at=caller.now_ms(), **_agent_fields(body))
+    await caller.store.put(agent)
+    return _agent_out(agent)
+
+
+@router.delete("/agents/{agent_id}", tags=["agents"], status_code=204, responses={409: {"model": Problem}})
+async def delete_agent(caller: CallerOf, agent_id: str) -> Response:
+    """Delete an agent that no number uses."""
+    numbers = await caller.store.find(Number, caller.environment_id)
+    return await _delete(caller, Agent, agent_id, "agent", [one for one in numbers if one.agent_id == agent_id])
+
+
+# --- numbers -----------------------------------------------------------------------------------------
+
+
+@router.get("/numbers", tags=["numbers"])
+async def list_numbers(caller: CallerOf) -> Numbers:
+    """List the environment's numbers, newest first."""
+    return Numbers(items=[_number_out(one) for one in await caller.store.find(Number, caller.environment_id)])
+
+
+@router.post("/numbers", tags=["numbers"], status_code=201, responses={409: {"model": Problem}})
+async def create_number(caller: CallerOf, body: PutNumber) -> NumberOut:
+    """Add a number."""
+    number = Number(
+        id=f"num_{secrets.token_hex(12)}",
+        environment_id=caller.environment_id,
+        created_at=caller.now_ms(),
+        number=await _checked_number(caller, body),
+        trunk_id=body.trunk_id,
+        agent_id=body.agent_id,
+    )
+    return await _put_number(caller, number)
+
+
+@router.put("/numbers/{number_id}", tags=["numbers"], responses={409: {"model": Problem}})
+async def replace_number(caller: CallerOf, number_id: str, body: PutNumber) -> NumberOut:
+    """Replace a number: bind it to another agent or trunk."""
+    number = await _existing(caller, Number, number_id, "number")
+    value = await _checked_number(caller, body)
+    number = msgspec.structs.replace(number, number=value, trunk_id=body.trunk_id, agent_id=body.agent_id)
+    return await _put_number(caller, number)
+
+
+@router.delete("/numbers/{number_id}", tags=["numbers"], status_code=204)
+async def delete_number(caller: CallerOf, number_id: str) -> Response:
+    """Delete a number."""
+    return await _delete(caller, Number, number_id, "number", [])
+
+
+# --- trunks ------------------------------------------------------------------------------------------
+
+
+@router.get("/trunks", tags=["trunks"])
+async def list_trunks(caller: CallerOf) -> Trunks:
+    """List the environment's trunks, newest first."""
+    return Trunks(items=[_trunk_out(one) for one in await caller.store.find(TrunkRecord, caller.environment_id)])
+
+
+@router.post("/trunks", tags=["trunks"], status_code=201)
+async def create_trunk(caller: CallerOf, body: PutTrunk) -> TrunkOut:
+    """Add a trunk."""
+    fields = body.model_dump(exclude={"password"})
+    trunk = TrunkRecord(
+        id=f"trunk_{secrets.token_hex(12)}",
+        environment_id=caller.environment_id,
+        created_at=caller.now_ms(),
+        password=caller.services.secrets.encrypt(body.password) if body.password else None,
+        **fields,
+    )
+    await caller.store.put(trunk)
+    return _trunk_out(trunk)
+
+
+@router.put("/trunks/{trunk_id}", tags=["trunks"])
+async def replace_trunk(caller: CallerOf, trunk_id: str, body: PutTrunk) -> TrunkOut:
+    """Replace a trunk; without a password in the body it keeps the one it has."""
+    trunk = await _existing(caller, TrunkRecord, trunk_id, "trunk")
+    trunk = msgspec.structs.replace(trunk, **body.model_dump(exclude={"password"}))
+    if body.password:
+        trunk = msgspec.structs.replace(trunk, password=caller.services.secrets.encrypt(body.password))
+    await caller.store.put(trunk)
+    return _trunk_out(trunk)
+
+
+@router.delete("/trunks/{trunk_id}", tags=["trunks"], status_code=204, responses={409: {"model": Problem}})
+async def delete_trunk(caller: CallerOf, trunk_id: str) -> Response:
+    """Delete a trunk that no number uses."""
+    numbers = await caller.store.find(Number, caller.environment_id)
+    return await _delete(caller, TrunkRecord, trunk_id, "trunk", [one for one in numbers if one.trunk_id == trunk_id])
+
+
+# --- keys --------------------------------------------------------------------------------------------
+
+
+@router.get("/keys", tags=["keys"])
+async def list_keys(caller: CallerOf) -> Keys:
+    """List the environment's keys, revoked ones too, newest first."""
+    return Keys(items=[_key_out(one) for one in await caller.store.find(ApiKey, caller.environment_id)])
+
+
+@router.post("/keys", tags=["keys"], status_code=201)
+async def create_key(caller: CallerOf, body: CreateKey) -> KeyCreated:
+    """Create a key. The answer is the only place where its token is ever shown."""
+    token = new_token(body.prefix)
+    key = ApiKey(
+        id=f"apikey_{secrets.token_hex(12)}",
+        environment_id=caller.environment_id,
+        name=body.name,
+        token_sha256=hash_token(token),
+        last4=token[-4:],
+        created_at=caller.now_ms(),
+        secret=caller.services.secrets.encrypt(token) if body.signs_webhooks else None,
+    )
+    await caller.store.put(key)
+    return KeyCreated(**dict(_key_out(key)), token=token)
+
+
+@router.delete("/keys/{key_id}", tags=["keys"], status_code=204)
+async def revoke_key(caller: CallerOf, key_id: str) -> Response:
+    """Revoke a key; it stops working at once and stays in the list."""
+    key = await _existing(caller, ApiKey, key_id, "key")
+    if key.revoked_at is None:
+        await caller.store.put(msgspec.structs.replace(key, revoked_at=caller.now_ms(), secret=None))
+    return Response(status_code=204)
+
+
+# --- helpers -----------------------------------------------------------------------------------------
+
+
+async def _existing(caller: Caller, kind: type[R], record_id: str, what: str) -> R:
+    record = await caller.store.get(kind, record_id, caller.environment_id)
+    if record is None:
+        raise not_found(what)
+    return record
+
+
+async def _delete(caller: Caller, kind: type[R], record_id: str, what: str, used_by: list[Number]) -> Response:
+    if used_by:
+        raise problem(409, f"The number {used_by[0].number} uses this {what}.", code=f"{what}_in_use")
+    if not await caller.store.delete(kind, record_id, caller.environment_id):
+        raise not_found(what)
+    return Response(status_code=204)
+
+
+def _agent_fields(body: PutAgent) -> dict[str, object]:
+    return body.model_dump() | {"label": body.label or body.name, "direction": body.direction}
+
+
+async def _checked_number(caller: Caller, body: PutNumber) -> str:
+    """Return a number in E.164, once it is clear that its trunk and its agent exist here."""
+    try:
+        parsed = phonenumbers.parse(body.number)
+    except phonenumbers.NumberParseException as error:
+        raise _invalid("number", "This is not a phone number in international format.") from error
+    if not phonenumbers.is_possible_number(parsed):
+        raise _invalid("number", "No phone number looks like this.")
+    if await caller.store.get(TrunkRecord, body.trunk_id, caller.environment_id) is None:
+        raise _invalid("trunk_id", "There is no such trunk.")
+    if body.agent_id is not None and await caller.store.get(Agent, body.agent_id, caller.environment_id) is None:
+        raise _invalid("agent_id", "There is no such agent.")
+    number: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return number
+
+
+async def _put_number(caller: Caller, number: Number) -> NumberOut:
+    try:
+        await caller.store.put(number)
+    except ConflictError as error:
+        raise problem(409, f"{number.number} is in this environment already.", code="number_taken") from error
+    return _number_out(number)
+
+
+def _invalid(field: str, message: str) -> ApiError:
+    fields = [{"field": field, "message": message}]
+    return problem(422, "Some fields are not valid.", code="invalid_fields", errors=fields)
+
+
+def _agent_out(agent: Agent) -> AgentOut:
+    fields = msgspec.structs.asdict(agent)
+    fields |= {"created_at": iso_ms(agent.created_at), "updated_at": iso_ms(agent.updated_at)}
+    return AgentOut.model_validate(fields)
+
+
+def _number_out(number: Number) -> NumberOut:
+    return NumberOut.model_validate(msgspec.structs.asdict(number) | {"created_at": iso_ms(number.created_at)})
+
+
+def _trunk_out(trunk: TrunkRecord) -> TrunkOut:
+    fields = msgspec.structs.asdict(trunk)
+    return TrunkOut.model_validate(
+        fields | {"created_at": iso_ms(trunk.created_at), "has_password": trunk.password is not None}
+    )
+
+
+def _key_out(key: ApiKey) -> KeyOut:
+    return KeyOut(
+        id=key.id,
+        name=key.name,
+        last4=key.last4,
+        created_at=iso_ms(key.created_at),
+        revoked_at=iso_ms_or_none(key.revoked_at),
+    )

@@ -1,0 +1,79 @@
+"""Problem documents (RFC 9457)."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from pydantic_core import ErrorDetails
+from starlette.requests import Request
+
+from onhook.api.errors import ApiError
+from onhook.control.place import RefusedError
+
+DETAILS: dict[int, str] = {
+    400: "The request body is not valid JSON.",
+    401: "Send a valid API key: `Authorization: Bearer <token>`.",
+    404: "There is nothing here.",
+    405: "This method is not offered here.",
+    413: "The request body is too large.",
+    415: "Send the body as application/json.",
+    500: "Something went wrong on the server; it has been logged.",
+    503: "The server is busy; try again.",
+}
+
+STORAGE_FAILED = "The server cannot record anything now. A call that was to be stopped has been ended on the wire."
+
+REFUSALS: dict[str, int] = {
+    "agent_unknown": 422,
+    "agent_inactive": 422,
+    "number_unknown": 422,
+    "number_unbound": 422,
+    "no_number": 422,
+    "no_trunk": 422,
+    "invalid_number": 422,
+    "emergency_number": 422,
+    "destination_not_allowed": 422,
+    "invalid_header": 422,
+}
+"""Status for each refusal to place a call; the problem's `code` is the refusal's own."""
+
+
+class NativeWording:
+    """How our own API words what no endpoint words itself."""
+
+    media_type = "application/problem+json"
+
+    def http_error(self, status: int, request: Request, allowed: Sequence[str] = ()) -> ApiError:
+        """Word a bare HTTP status."""
+        return problem(status, DETAILS.get(status, DETAILS[500]))
+
+    def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
+        """Word what is wrong with the fields of a request."""
+        fields = [{"field": ".".join(str(part) for part in one["loc"][1:]), "message": one["msg"]} for one in errors]
+        return problem(422, "Some fields are not valid.", code="invalid_fields", errors=fields)
+
+    def storage_failed(self, request: Request) -> ApiError:
+        """Word that nothing could be recorded, or read."""
+        return problem(503, STORAGE_FAILED, code="storage_unavailable")
+
+
+def problem(status: int, detail: str, *, code: str | None = None, **more: object) -> ApiError:
+    """Return a problem document; `code` is a stable word for programs, `detail` a sentence for people."""
+    phrase = HTTPStatus(status).phrase
+    body = {
+        "type": "about:blank",
+        "title": phrase,
+        "status": status,
+        "code": code or phrase.lower().replace(" ", "_"),
+        "detail": detail,
+    }
+    return ApiError(status, body | more)
+
+
+def not_found(what: str) -> ApiError:
+    """Return the error for an object that does not exist in the caller's environment."""
+    return problem(404, f"There is no such {what} in this environment.", code=f"{what}_not_found")
+
+
+def refused(error: RefusedError) -> ApiError:
+    """Return the error for a call that was not placed."""
+    return problem(REFUSALS[error.code], str(error), code=error.code)

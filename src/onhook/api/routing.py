@@ -1,0 +1,52 @@
+"""The order of checks that all endpoints share: token, content type, JSON, fields; only then the endpoint."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+import msgspec
+from fastapi import HTTPException
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from onhook.api.auth import authenticate
+
+
+class StrictRequest(Request):
+    """A request whose body must be JSON by RFC 8259: no NaN, no lone surrogates, no endless nesting."""
+
+    async def json(self) -> Any:
+        """Parse the body. Raises `msgspec.DecodeError`."""
+        return msgspec.json.decode(await self.body())
+
+
+class CheckedRoute(APIRoute):
+    """A route that checks the token before anything else, and the content type before it reads the body."""
+
+    request_class: ClassVar[type[Request]] = StrictRequest
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind the checks."""
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            request.state.caller = await authenticate(request)
+            if self.body_field is not None and (self.body_field.field_info.is_required() or has_body(request)):
+                require_json(request)
+            return await handle(self.request_class(request.scope, request.receive))
+
+        return checked
+
+
+def has_body(request: Request) -> bool:
+    """Say whether the request's headers announce a body."""
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
+def require_json(request: Request) -> None:
+    """Raise the HTTP error 415 unless the request says that its body is JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise HTTPException(415)

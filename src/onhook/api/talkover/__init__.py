@@ -1,0 +1,1 @@
+"""The TalkOver API under `/api/v1`, as its clients know it."""

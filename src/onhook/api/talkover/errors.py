@@ -1,0 +1,111 @@
+"""TalkOver's errors. Its pages know several shapes of body; each endpoint keeps to its own page's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import ErrorDetails
+from starlette.requests import Request
+
+from onhook.api.errors import ApiError
+from onhook.api.talkover.laravel import INVALID_DATA, errors_by_field, is_missing
+from onhook.control.place import RefusedError
+
+INTERNATIONAL_FORMAT = "Phone number must be in international format (e.g., +1234567890)"
+
+MESSAGES: dict[int, str] = {
+    400: "The request body is not valid JSON.",
+    401: "Unauthorized",
+    404: "The requested resource was not found.",
+    413: "The request body is too large.",
+    415: "The Content-Type must be application/json.",
+    500: "Internal server error.",
+    503: "The server is busy. Please try again.",
+}
+
+MAKE_CALL = "make_call"
+"""The endpoint with an error shape of its own."""
+
+AGENT_ENDPOINTS = frozenset({"list_agents", "create_agent", "get_agent", "publish_agent", "unpublish_agent"})
+"""The endpoints whose pages say `Unauthenticated.` where the others say `Unauthorized`."""
+
+REFUSALS: dict[str, tuple[int, str]] = {
+    "invalid_number": (400, "INVALID_PHONE_NUMBER"),
+    "emergency_number": (400, "INVALID_PHONE_NUMBER"),
+    "destination_not_allowed": (400, "INVALID_PHONE_NUMBER"),
+    "agent_unknown": (404, "AGENT_NOT_FOUND"),
+    "agent_inactive": (400, "AGENT_INACTIVE"),
+    "no_number": (400, "AGENT_INACTIVE"),
+    "no_trunk": (400, "AGENT_INACTIVE"),
+    "number_unknown": (400, "AGENT_INACTIVE"),
+    "number_unbound": (400, "AGENT_INACTIVE"),
+    "invalid_header": (400, "AGENT_INACTIVE"),
+}
+"""Status and code of make-call for each refusal. An agent that cannot dial out counts as inactive: the contract
+has no nearer code, and the message says what is missing."""
+
+
+class TalkOverWording:
+    """How TalkOver words what no endpoint words itself."""
+
+    media_type = "application/json"
+
+    def http_error(self, status: int, request: Request, allowed: Sequence[str] = ()) -> ApiError:
+        """Word a bare HTTP status."""
+        endpoint = endpoint_name(request)
+        if status == 405:
+            supported = ", ".join(allowed)
+            message = f"The {request.method} method is not supported for this route. Supported methods: {supported}."
+            return failure(405, message)
+        if status == 401 and endpoint == MAKE_CALL:
+            return coded(401, "INVALID_TOKEN", "Invalid or missing authentication token")
+        if status == 401 and endpoint in AGENT_ENDPOINTS:
+            return failure(401, "Unauthenticated.")
+        return failure(status, MESSAGES.get(status, MESSAGES[500]))
+
+    def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
+        """Word what is wrong with the fields of a request."""
+        if endpoint_name(request) == MAKE_CALL:
+            for error in errors:
+                if error["loc"] == ("body", "to"):
+                    return missing_number() if is_missing(error) else invalid_number(error["input"])
+        body = {"success": False, "message": INVALID_DATA, "errors": errors_by_field(errors)}
+        return ApiError(422, body)
+
+    def storage_failed(self, request: Request) -> ApiError:
+        """Word that nothing could be recorded, or read."""
+        return self.http_error(500, request)
+
+
+def endpoint_name(request: Request) -> str:
+    """Return the name of the endpoint that serves the request, empty when there is none."""
+    return getattr(request.scope.get("endpoint"), "__name__", "")
+
+
+def failure(status: int, message: str, code: str | None = None) -> ApiError:
+    """Return an error with `success`, `message` and, where the page shows one, a code."""
+    body: dict[str, Any] = {"success": False, "message": message}
+    return ApiError(status, body if code is None else body | {"code": code})
+
+
+def coded(status: int, code: str, message: str, details: Mapping[str, Any] | None = None) -> ApiError:
+    """Return an error in make-call's shape."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    return ApiError(status, {"error": error if details is None else error | {"details": dict(details)}})
+
+
+def missing_number() -> ApiError:
+    """Return make-call's error for a request without a number."""
+    return coded(400, "MISSING_PHONE_NUMBER", "Phone number is required", {"field": "to"})
+
+
+def invalid_number(value: object, message: str = INTERNATIONAL_FORMAT) -> ApiError:
+    """Return make-call's error for a number that cannot be dialled."""
+    return coded(400, "INVALID_PHONE_NUMBER", message, {"field": "to", "value": value})
+
+
+def refused(error: RefusedError, agent_id: str, to: str) -> ApiError:
+    """Return make-call's error for a call that was not placed."""
+    status, code = REFUSALS[error.code]
+    if code == "INVALID_PHONE_NUMBER":
+        return invalid_number(to, str(error))
+    return coded(status, code, str(error), {"agent_id": agent_id})

@@ -1,0 +1,149 @@
+"""The whole HTTP application over a store and a fake engine: `Rig`, and what tests do with it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+from starlette.types import ASGIApp
+
+from onhook.api.app import create_app
+from onhook.api.services import Services
+from onhook.calls.call import Call, Dialect
+from onhook.clock import SystemClock
+from onhook.control.dial import Dialer
+from onhook.control.end import Ending
+from onhook.control.live import LiveCalls
+from onhook.control.place import DialPolicy, Placer
+from onhook.control.progress import ProgressRecorder
+from onhook.lines.engine import LegEvent
+from onhook.store.secrets import SecretBox, hash_token
+from onhook.store.sqlite import SqliteStore
+from onhook.store.store import Agent, ApiKey, Environment, Number, Store, TrunkRecord
+from onhook.testing.engine import ANSWERS, RINGS, FakeEngine
+from onhook.testing.store import MemoryStore
+
+SCRIPT: dict[str, str | int] = {"00": ANSWERS, "01": RINGS, "02": 486, "03": 603, "05": 404, "19": 503}
+BASE_URL = "http://onhook.test"
+
+
+class Tenant:
+    """An environment with a published agent, a number, a trunk and a key."""
+
+    def __init__(self, name: str, number: str, token: str) -> None:
+        self.environment_id = f"env_{name}"
+        self.agent_id = f"agent_{name}"
+        self.trunk_id = f"trunk_{name}"
+        self.number_id = f"num_{name}"
+        self.key_id = f"apikey_{name}"
+        self.number = number
+        self.token = token
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    async def create(self, store: Store) -> None:
+        env, now = self.environment_id, 1_700_000_000_000
+        await store.put(Environment(env, env, now))
+        await store.put(ApiKey(self.key_id, env, "test", hash_token(self.token), self.token[-4:], now))
+        await store.put(TrunkRecord(self.trunk_id, env, "trunk", "sip:127.0.0.1:5060;transport=udp", now))
+        agent = Agent(self.agent_id, env, Dialect.TALKOVER, "ada", "Ada", now, now, published=True)
+        await store.put(agent)
+        await store.put(Number(self.number_id, env, self.number, self.trunk_id, now, self.agent_id))
+
+
+class Relay:
+    """Hands the engine's events to the recorder; nobody listens to the audio."""
+
+    def __init__(self, recorder: ProgressRecorder) -> None:
+        self._recorder = recorder
+
+    def on_event(self, event: LegEvent) -> None:
+        self._recorder.on_event(event)
+
+    def on_audio(self, call_id: str, frame: bytes) -> None:
+        pass
+
+
+class Rig:
+    """Everything but the wire."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = SystemClock()
+        self.engine = FakeEngine(self.clock, SCRIPT)
+        self.live = LiveCalls()
+        self.ending = Ending(store, self.engine, self.clock, self.live)
+        self.recorder = ProgressRecorder(store, self.ending, self.live, self.clock, late_watch_s=180.0)
+        self.engine.report_to(Relay(self.recorder))
+        self.secrets = SecretBox(Fernet.generate_key())
+        self.dialer = Dialer(store, self.engine, self.clock, self.live, self.recorder.on_event, self.secrets.decrypt)
+        self.placer = Placer(store, self.clock, DialPolicy(), self.dialer.start)
+        self.ready = {"store": "ok", "sip": "ok"}
+        self.mine = Tenant("mine", "+12025550190", "key_mine_0123456789abcdef")
+        self.other = Tenant("other", "+12025550191", "talq_other_0123456789abcdef")
+
+    async def start(self) -> None:
+        await self.store.open()
+        await self.mine.create(self.store)
+        await self.other.create(self.store)
+
+    def app(self, *, stop_wait_ms: int = 1000, max_connections: int = 1000) -> ASGIApp:
+        async def readiness() -> dict[str, str]:
+            return self.ready
+
+        return create_app(
+            Services(
+                store=self.store,
+                placer=self.placer,
+                ending=self.ending,
+                clock=self.clock,
+                secrets=self.secrets,
+                readiness=readiness,
+                stop_wait_ms=stop_wait_ms,
+                max_connections=max_connections,
+            )
+        )
+
+    def client(self, app: ASGIApp | None = None, tenant: Tenant | None = None) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app or self.app(), raise_app_exceptions=False)
+        headers = (tenant or self.mine).headers
+        return httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers)
+
+    async def call(self, to: str = "+12025550100", tenant: Tenant | None = None) -> Call:
+        """Place a call through TalkOver and return it once everything the script did is written."""
+        owner = tenant or self.mine
+        async with self.client(tenant=owner) as client:
+            answer = await client.post(f"/api/v1/agents/{owner.agent_id}/call", json={"to": to})
+        assert answer.status_code == 200, answer.text
+        return await self.settled(answer.json()["data"]["id"])
+
+    async def settled(self, call_id: str) -> Call:
+        """Return a call once all that was reported of it is written."""
+        await self.dialer.started()
+        await self.recorder.drained()
+        call = await self.store.get_call(call_id, None)
+        assert call is not None
+        return call
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "onhook.db")
+    built = Rig(store)
+    await built.start()
+    yield built
+    await built.recorder.drained()
+    await store.close()
+
+
+@pytest.fixture
+async def memory_rig() -> AsyncIterator[Rig]:
+    built = Rig(MemoryStore())
+    await built.start()
+    yield built
+
+
+@pytest.fixture
+async def client(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
+    async with rig.client() as opened:
+        yield opened
