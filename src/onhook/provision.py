@@ -9,7 +9,7 @@ import msgspec
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.clock import Clock
 from onhook.settings import Settings
-from onhook.store.secrets import SecretBox, hash_token, new_token
+from onhook.store.secrets import SecretBox, TokenPrefix, hash_token, new_token
 from onhook.store.store import Agent, ApiKey, Environment, Number, Store, TrunkRecord
 
 DEFAULT_ENVIRONMENT = "default"
@@ -57,7 +57,7 @@ async def ensure_trunk(store: Store, settings: Settings, secrets: SecretBox, clo
 
 
 async def create_key(
-    store: Store, clock: Clock, environment_id: str, name: str, prefix: str = "key_"
+    store: Store, clock: Clock, environment_id: str, name: str, prefix: TokenPrefix = "key_"
 ) -> tuple[ApiKey, str]:
     """Store a new key and return it with its token, which is not kept and cannot be shown again."""
     token = new_token(prefix)

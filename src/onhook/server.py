@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from onhook.agents.line_agents import LineAgents
+from onhook.api.services import Services
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.states import LIVE
 from onhook.clock import Clock, SystemClock
@@ -23,13 +26,12 @@ from onhook.control.reconcile import Reconciler
 from onhook.lines.engine import Answered, LegEnded, LegEvent
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import load_mulaw
-from onhook.lines.sip.engine import SipEngine
-from onhook.lines.sip.settings import SipSettings
+from onhook.lines.sip.engine import SipEngine, SipSettings
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
 from onhook.settings import Settings
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
-from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError
+from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError, TrunkRecord
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +43,18 @@ class NodeError(Exception):
     """The node cannot start; the message says why."""
 
 
+class EventSink(Protocol):
+    """Whatever writes the line's events down."""
+
+    def on_event(self, event: LegEvent) -> None:
+        """Take one event of one leg."""
+        ...
+
+
 class LineRelay:
     """The engine's `LineEvents`: tells call control first, then whatever speaks on the call."""
 
-    recorder: ProgressRecorder
+    recorder: EventSink
     agents: LineAgents
 
     def on_event(self, event: LegEvent) -> None:
@@ -64,18 +74,28 @@ class LineRelay:
 class Node:
     """One process: store, line, call control. The HTTP door is opened by `run_node`.
 
-    With `carrier_uri` every call goes to that sandbox carrier and nowhere else.
+    With `carrier_uri` every call goes to that sandbox carrier and nowhere else. `sip` and `store` replace what
+    the settings say, for tests.
     """
 
-    def __init__(self, settings: Settings, secrets: SecretBox, carrier_uri: str | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: SecretBox,
+        carrier_uri: str | None = None,
+        sip: SipSettings | None = None,
+        store: Store | None = None,
+    ) -> None:
         self.settings = settings
         self.secrets = secrets
         self.clock: Clock = SystemClock()
-        self.store: Store = SqliteStore(settings.database_path)
-        sip = sip_settings(settings)
-        relay = LineRelay()
+        self.store: Store = store or SqliteStore(settings.database_path)
+        sip = sip or sip_settings(settings)
+        self.relay = relay = LineRelay()
         self.media = MediaPump(self.clock, settings.sip_address[0], settings.rtp_ports)
-        self.engine = SipEngine(sip, StoreJournal(self.store), relay, self.clock, self.media)
+        self._accounts: dict[str, tuple[str, str]] = {}
+        journal = StoreJournal(self.store)
+        self.engine = SipEngine(sip, journal, relay, self.clock, self.media, self._accounts.get)
         self.live = LiveCalls()
         self.ending = Ending(self.store, self.engine, self.clock, self.live)
         self.dialer = Dialer(
@@ -89,6 +109,20 @@ class Node:
         relay.recorder = self.recorder
         relay.agents = LineAgents(self.store, self.live, load_mulaw(GREETING), self.engine)
 
+    def services(self) -> Services:
+        """Return what the HTTP application needs of this node."""
+        return Services(
+            store=self.store,
+            placer=self.placer,
+            ending=self.ending,
+            clock=self.clock,
+            secrets=self.secrets,
+            readiness=lambda: readiness(self.store),
+            stop_wait_ms=self.settings.stop_wait_ms,
+            max_body_bytes=self.settings.max_body_bytes,
+            max_connections=self.settings.max_requests,
+        )
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the parts, end what an earlier life left, sweep; on the way out end all calls and close."""
@@ -99,6 +133,7 @@ class Node:
             stack.push_async_callback(self.media.close)
             await self.engine.start()
             stack.push_async_callback(self.engine.close)
+            await self._read_accounts()
             left = await self.reconciler.settle_earlier_life()
             if left:
                 logger.warning("%d calls of an earlier life are being ended", left)
@@ -112,6 +147,12 @@ class Node:
                 sweeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await sweeping
+
+    async def _read_accounts(self) -> None:
+        """Have the trunks' passwords at hand for the legs of an earlier life, whose snapshots hold none."""
+        for trunk in await self.store.find(TrunkRecord, None):
+            if trunk.username and trunk.password:
+                self._accounts[trunk.id] = (trunk.username, self.secrets.decrypt(trunk.password))
 
     async def _end_all_calls(self) -> None:
         """End every live call and give the wire a moment to confirm; what is left is for the next start."""
@@ -142,21 +183,9 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
             # Imported late: the calls of an earlier life are ended before the web framework is loaded.
             from onhook.api.app import create_app  # noqa: PLC0415
             from onhook.api.http_server import HttpServer  # noqa: PLC0415
-            from onhook.api.services import Services  # noqa: PLC0415
 
-            services = Services(
-                store=node.store,
-                placer=node.placer,
-                ending=node.ending,
-                clock=node.clock,
-                secrets=node.secrets,
-                stop_wait_ms=settings.stop_wait_ms,
-                readiness=lambda: readiness(node.store),
-                max_body_bytes=settings.max_body_bytes,
-                max_requests=settings.max_requests,
-            )
             host, port = settings.http_address
-            async with HttpServer(create_app(services), host, port, settings.slow_client_s) as server:
+            async with HttpServer(create_app(node.services()), host, port, settings.slow_client_s) as server:
                 base_url = f"http://{host}:{server.port}"
                 if carrier_uri is not None:
                     await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)
@@ -194,6 +223,7 @@ def _owning(data_dir: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise NodeError(f"another onhook server is running on {data_dir}") from error
+        (data_dir / "node.pid").write_text(str(os.getpid()))
         yield
 
 
@@ -209,6 +239,6 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _at_end_of_input(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
-    if not sys.stdin.buffer.raw.read(1024):  # type: ignore[attr-defined]
+    if not os.read(sys.stdin.fileno(), 1024):
         loop.remove_reader(sys.stdin.fileno())
         stopping.set()

@@ -89,7 +89,8 @@ def probe_trunk(uri: str, seconds: float = 2.0) -> tuple[bool, str]:
         probe.settimeout(seconds)
         try:
             probe.connect((host, int(port or 5060)))
-            probe.send(_options(uri, *probe.getsockname()[:2], "TCP" if kind is socket.SOCK_STREAM else "UDP"))
+            own_host, own_port = probe.getsockname()
+            probe.send(_options(uri, own_host, own_port, "TCP" if kind is socket.SOCK_STREAM else "UDP"))
             status = probe.recv(4096).split(b"\r\n")[0].decode(errors="replace")
         except (OSError, ValueError) as error:
             return False, f"{uri} does not answer OPTIONS ({error}); check the address, a firewall, an allow-list"

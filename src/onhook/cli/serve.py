@@ -56,7 +56,7 @@ def phone(
     quiet: bool = typer.Option(False, "--quiet", help="Do not print what happens."),
 ) -> None:
     """Run the sandbox carrier: a SIP far end that misbehaves on demand, by the last two digits dialled."""
-    from onhook.lines.sandbox.carrier import run_phone  # noqa: PLC0415
+    from onhook.lines.sandbox import run_phone  # noqa: PLC0415
 
     printer = (lambda _line: None) if quiet else typer.echo
     try:

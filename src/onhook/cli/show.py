@@ -38,7 +38,7 @@ def proof_lines(call: dict[str, Any], start: int) -> list[str]:
 
 def _what(event: dict[str, Any]) -> str:
     data = event["data"]
-    name = event["type"]
+    name: str = event["type"]
     match name:
         case "call.stop_requested" | "call.ended":
             cause = data.get("cause") or {}

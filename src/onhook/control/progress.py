@@ -93,8 +93,8 @@ class ProgressRecorder:
                 await self._ending.settle(event)
                 await self._drop_snapshot(event.call_id, event.proof)
             case ProofUpdated():
-                await self._store.append_proof(event.call_id, event.at, event.proof)
-                if event.proof.bye_sent_at is not None:
+                call = await self._store.append_proof(event.call_id, event.at, event.proof)
+                if call is not None and call.answered_at is None and event.proof.bye_sent_at is not None:
                     await self._store.record_progress(_answered(event.call_id, event.at, None, {}))
             case _:
                 await self._store.record_progress(self._progress(event))
