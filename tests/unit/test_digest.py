@@ -70,6 +70,12 @@ def test_answers_the_old_form_without_qop() -> None:
     assert {"qop", "nc", "cnonce"}.isdisjoint(sent)
 
 
+def test_a_session_variant_without_qop_still_tells_its_cnonce() -> None:
+    sent = answered(session("c", "u", "p"), 'Digest realm="r", nonce="n", algorithm=MD5-sess')
+    assert sent["cnonce"] == "c"
+    assert "qop" not in sent
+
+
 @pytest.mark.parametrize("qop", ["auth", "auth-int"])
 @pytest.mark.parametrize("sess", ["", "-sess"])
 @pytest.mark.parametrize(("name", "hash_name"), [("MD5", "md5"), ("SHA-256", "sha256"), ("SHA-512-256", "sha512_256")])

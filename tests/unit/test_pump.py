@@ -179,16 +179,23 @@ async def test_a_stall_is_caught_up_without_a_burst(far: FarEnd) -> None:
     await pump.close()
 
 
-async def test_a_slightly_late_tick_does_not_move_the_next(far: FarEnd) -> None:
+async def test_a_late_tick_does_not_move_the_next(far: FarEnd) -> None:
     clock = StallingClock()
     pump = MediaPump(clock)
     await pump.start()
     open_session(pump).set_remote(far.media())
+    far.waiting()
+    counts = []
     for _ in range(20):
-        clock.stall(0.015)
-        clock.advance(0.005)
-    clock.advance(0.001)
-    assert len(far.waiting()) == 1 + 20
+        clock.stall(0.025)
+        clock.advance(0)
+        counts.append(len(far.waiting()))
+        clock.advance(0.015)
+        counts.append(len(far.waiting()))
+    for _ in range(10):
+        clock.advance(TICK)
+        counts.append(len(far.waiting()))
+    assert counts == [1] * 50
     await pump.close()
 
 
@@ -426,3 +433,17 @@ async def test_ipv6_works_both_ways(clock: ManualClock) -> None:
     await ear.until(lambda: ear.frames == [b"6" * 160])
     await pump.close()
     far.sock.close()
+
+
+async def test_what_the_system_refuses_to_send_is_lost_and_not_counted(pump: MediaPump, clock: ManualClock) -> None:
+    session = open_session(pump)
+    session.set_remote(RemoteMedia("255.255.255.255", 4000, 0))
+    clock.advance(1)
+    assert session.packets_sent == 0
+    assert session.last_sent_at is None
+
+
+async def test_a_wake_up_without_a_packet_is_harmless(pump: MediaPump) -> None:
+    session = open_session(pump)
+    session.on_readable()
+    assert session.packets_received == 0

@@ -192,6 +192,13 @@ def test_changing_ssrcs_or_sources_do_not_add_up() -> None:
     assert found.destination == SDP_ADDRESS
 
 
+def test_a_new_sdp_starts_the_probation_over() -> None:
+    found = latch()
+    assert [found.accepts(REAL_ADDRESS, 1) for _ in range(2)] == [False, False]
+    found.aim(SDP_ADDRESS)
+    assert [found.accepts(REAL_ADDRESS, 1) for _ in range(3)] == [False, False, True]
+
+
 def test_ignores_strangers_after_the_latch() -> None:
     found = latch()
     assert [found.accepts(REAL_ADDRESS, 1) for _ in range(3)][-1]

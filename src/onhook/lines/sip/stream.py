@@ -53,9 +53,7 @@ class MessageStream:
         skip = 0
         while self._buffer.startswith(b"\r\n", skip):
             skip += 2
-        if skip:
-            del self._buffer[:skip]
-            self._searched = 0
+        del self._buffer[:skip]
 
 
 def _content_length(header: bytes) -> int:
