@@ -111,7 +111,7 @@ class RawUas:
         self._seen[key], self._newest[packet.method] = "", packet
         if packet.method == "ACK":
             self._acked.add((packet.cseq, packet.to_tag))
-        if packet.has_credentials:
+        if packet.has_credentials and packet.method != "ACK":  # an ACK repeats the INVITE's (RFC 3261 22.1)
             (self.verified if packet.digest_is_right else self.faults).append(f"{packet.method} {packet.cseq}")
         for act in acts:
             self._at(act.after, partial(self._perform, act, packet))
@@ -119,7 +119,7 @@ class RawUas:
     def _take_response(self, packet: Packet) -> None:
         if packet.method == "INVITE" and (packet.status or 0) >= 200:  # ours to a re-INVITE: ACK it
             branch = packet.branch if (packet.status or 0) >= 300 else f"z9hG4bK-far-{next(self._order)}"
-            invite = self._newest["INVITE"]
+            invite = self._newest.get("INVITE")
             self._send(compose.request(Act("ACK"), invite, self.port, self._peer[1], packet.cseq, branch))
 
     def _perform(self, act: Act, request: Packet | None) -> None:

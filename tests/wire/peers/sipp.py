@@ -48,9 +48,8 @@ class Sipp:
         """Wait for sipp to leave; fail unless the call went by the scenario. Return its messages."""
         async with asyncio.timeout(25):
             code = await self._sipp.wait()
-        errors = self._folder / "errors.log"
         log = self.messages()
-        assert code == 0, f"sipp left with {code}\n{errors.read_text() if errors.exists() else ''}\n{log}"
+        assert code == 0, f"sipp left with {code}\n{self._read('errors.log')}\n{log}"
         return log
 
     async def logged(self, true: Callable[[PacketLog], object], within: float = 5.0) -> None:
@@ -61,9 +60,9 @@ class Sipp:
 
     def messages(self) -> PacketLog:
         """Return what sipp logged so far; its clock is this machine's."""
-        text = (self._folder / "messages.log").read_bytes().decode("utf-8", "replace")
+        text = self._read("messages.log")
         entries = list(ENTRY.finditer(text))
-        ends = [entry.start() for entry in entries[1:]] + [len(text)]
+        ends = [*(entry.start() for entry in entries), len(text)][1:]
         return PacketLog(
             Packet(
                 datetime.strptime(re.sub(r"\s+", " ", entry[1]), "%Y-%m-%d %H:%M:%S.%f").timestamp() * 1000,
@@ -72,6 +71,10 @@ class Sipp:
             )
             for entry, end in zip(entries, ends, strict=True)
         )
+
+    def _read(self, name: str) -> str:
+        path = self._folder / name
+        return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
 def _socket(transport: str) -> socket.socket:
