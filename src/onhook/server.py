@@ -25,7 +25,7 @@ from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
 from onhook.lines.engine import Answered, LegEnded, LegEvent
 from onhook.lines.media.pump import MediaPump
-from onhook.lines.media.wav import load_mulaw
+from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
 from onhook.settings import Settings
@@ -35,7 +35,6 @@ from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError, T
 
 logger = logging.getLogger(__name__)
 
-GREETING = Path(__file__).parent / "data" / "greeting.wav"
 SHUTDOWN_PROOF_S = 3.0
 
 

@@ -48,16 +48,27 @@ def test_every_number_of_the_sandbox_is_in_the_table() -> None:
 
 async def test_every_call_ends_as_the_table_says(tmp_path: Path) -> None:
     async with running_node(tmp_path, t1=T1) as under_test, asyncio.timeout(60):
-        ends = await asyncio.gather(*(_end_of(under_test, row) for row in rows()))
-        assert ends == rows()
+        at_a_time = asyncio.Semaphore(4)
+        ends = await asyncio.gather(*(_end_of(under_test, row, at_a_time) for row in rows()))
+        assert [end for end, row in zip(ends, rows(), strict=True) if end != row] == []
         await under_test.all_ended()
         assert under_test.node.engine.live_legs() == 0
         assert under_test.carrier.live_dialogs() == 0
         assert [fault for call in under_test.carrier.calls for fault in call.faults] == []
 
 
-async def _end_of(under_test: NodeUnderTest, row: End) -> End:
-    """Place one call, stop it when the row says so, and return the row as it came out."""
+async def _end_of(under_test: NodeUnderTest, row: End, at_a_time: asyncio.Semaphore) -> End:
+    """Place one call, stop it when the row says so, and return the row as it came out.
+
+    Few calls at a time are on their way to their stop: some numbers leave a moment open for 50 ms only.
+    """
+    async with at_a_time:
+        call_id = await _placed_and_stopped(under_test, row)
+    await under_test.watcher.reached(call_id, "ended")
+    return await _as_it_came_out(under_test, row, call_id)
+
+
+async def _placed_and_stopped(under_test: NodeUnderTest, row: End) -> str:
     call = await under_test.node.placer.place(
         PlaceOrder(
             environment_id=DEFAULT_ENVIRONMENT,
@@ -70,13 +81,16 @@ async def _end_of(under_test: NodeUnderTest, row: End) -> End:
     )
     if row.moment != "-":
         await under_test.watcher.reached(call.id, row.moment)
-        stop = await under_test.client.post(f"/v1/calls/{call.id}/stop", json={"wait_ms": 30_000})
+        stop = await under_test.client.post(f"/v1/calls/{call.id}/stop", json={"wait_ms": 0})
         assert stop.status_code == 200, stop.text
-    await under_test.watcher.reached(call.id, "ended")
-    native = await under_test.get(f"/v1/calls/{call.id}")
-    retell = await under_test.get(f"/v2/get-call/{call.id}")
-    talkover = await under_test.get(f"/api/v1/calls?search={call.id}")
-    events = [event["type"] for event in (await under_test.get(f"/v1/calls/{call.id}/timeline"))["events"]]
+    return call.id
+
+
+async def _as_it_came_out(under_test: NodeUnderTest, row: End, call_id: str) -> End:
+    native = await under_test.get(f"/v1/calls/{call_id}")
+    retell = await under_test.get(f"/v2/get-call/{call_id}")
+    talkover = await under_test.get(f"/api/v1/calls?search={call_id}")
+    events = [event["type"] for event in (await under_test.get(f"/v1/calls/{call_id}/timeline"))["events"]]
     assert events.count("call.ended") == 1
     return End(
         row.number,
@@ -84,8 +98,8 @@ async def _end_of(under_test: NodeUnderTest, row: End) -> End:
         native["outcome"],
         native["cause"]["reason"],
         native["cause"]["initiator"].partition(":")[0],
-        native["proof"]["result"],
-        native["proof"]["method"],
+        native["proof_result"],
+        native["proof_method"],
         talkover["data"][0]["status"],
         retell["call_status"],
         retell["disconnection_reason"],

@@ -43,8 +43,11 @@ def show(
 ) -> None:
     """Show one call: its end, its proof, its timeline."""
     with _client(url, token, data, config) as client:
-        for line in timeline_lines(_json(client.get(f"/v1/calls/{call_id}/timeline"))):
-            typer.echo(line)
+        call = _json(client.get(f"/v1/calls/{call_id}"))
+        timeline = _json(client.get(f"/v1/calls/{call_id}/timeline"))
+    typer.echo(call_line(call))
+    for line in timeline_lines(call, timeline):
+        typer.echo(line)
 
 
 @app.command("stop")

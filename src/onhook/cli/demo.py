@@ -102,8 +102,9 @@ async def _until(client: httpx.AsyncClient, call_id: str, state: str) -> None:
 
 
 async def _show(client: httpx.AsyncClient, call_id: str) -> None:
+    call = (await client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
     timeline = (await client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
-    for line in timeline_lines(timeline):
+    for line in timeline_lines(call, timeline):
         say(f"   {line}")
 
 

@@ -14,23 +14,22 @@ def call_line(call: dict[str, Any]) -> str:
     )
 
 
-def timeline_lines(timeline: dict[str, Any]) -> list[str]:
-    """Return a timeline of the native API: each event with its ms since the first, then the proof."""
+def timeline_lines(call: dict[str, Any], timeline: dict[str, Any]) -> list[str]:
+    """Return a call of the native API and its timeline: each event with its ms since the first, then the proof."""
     events = timeline["events"]
     start = _ms(events[0]["at"]) if events else 0
-    lines = [f"  {_ms(event['at']) - start:>7} ms  {_what(event)}" for event in events]
-    return [*lines, *proof_lines(timeline["call"], start)]
+    lines = [f"{_ms(event['at']) - start:>7} ms  {_what(event)}" for event in events]
+    return [*lines, *proof_lines(call, start)]
 
 
 def proof_lines(call: dict[str, Any], start: int) -> list[str]:
     """Return the proof of a call: what was sent, how often, and what the far end answered when."""
-    proof = call.get("proof") or {}
-    lines = [f"  proof: {proof.get('result', 'pending')} by {proof.get('method', '-')}"]
-    for step in proof.get("steps", ()):
+    lines = [f"     proof  {call['proof_result'] or 'pending'}, method {call['proof_method'] or '-'}"]
+    for step in call["proof"]:
         way = "sent" if step["sent"] else "received"
         times = "once" if step["count"] == 1 else f"{step['count']} times"
-        line = f"    {step['method']} (CSeq {step['cseq']}) {way} {times} at {_ms(step['at']) - start} ms"
-        if step.get("status") is not None:
+        line = f"            {step['method']} (CSeq {step['cseq']}) {way} {times} at {_ms(step['at']) - start} ms"
+        if step["status"] is not None:
             line += f", answered {step['status']} at {_ms(step['answered_at']) - start} ms"
         lines.append(line)
     return lines
