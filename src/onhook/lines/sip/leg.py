@@ -22,7 +22,6 @@ from onhook.lines.sip.machine import Failure, ServerTransaction
 from onhook.lines.sip.message import MessageError, Request, Response, parse
 from onhook.lines.sip.reason import reason_headers
 from onhook.lines.sip.refresh import SessionRefresh
-from onhook.lines.sip.session_timer import on_answer
 from onhook.lines.sip.snapshot import LegJournal, Snapshot
 from onhook.store.store import StoreError
 
@@ -250,15 +249,13 @@ class Leg:
 
     def _answer(self) -> None:
         tag, answer = self._evidence.primary, self._answer_message
-        if tag is None or answer is None:
+        if tag is None or answer is None or self.audio is None:
             return
         self._acknowledge(tag)
-        timer = on_answer(answer.first("Session-Expires"), allow=answer.raw("Allow"))
+        timer = self._refresh.start(self._dialogs[tag], self.audio, answer)
         self._tell(Answered(self.identity.call_id, self._answered_at or 0, timer.refresher.value if timer else "none"))
-        if self.audio is None or not self.audio.has_remote:
+        if not self.audio.has_remote:
             self.hangup(NO_MEDIA)
-        else:
-            self._refresh.start(self._dialogs[tag], self.audio, timer)
 
     def _refuse_fork(self) -> None:
         """ACK and BYE the dialog that came last: another fork has won, or nobody wants any."""

@@ -28,8 +28,8 @@ _CANONICAL = {
     name.lower(): name
     for name in [
         *COMPACT_FORMS.values(), "Allow", "Authorization", "CSeq", "Expires", "Max-Forwards", "Min-SE",
-        "Proxy-Authenticate", "Proxy-Authorization", "RAck", "Reason", "Record-Route", "Require", "Retry-After", "Route",
-        "RSeq", "Server", "Unsupported", "User-Agent", "Warning", "WWW-Authenticate",
+        "Proxy-Authenticate", "Proxy-Authorization", "RAck", "Reason", "Record-Route", "Require", "Retry-After",
+        "Route", "RSeq", "Server", "Unsupported", "User-Agent", "Warning", "WWW-Authenticate",
     ]
 }  # fmt: skip
 

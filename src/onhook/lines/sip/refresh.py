@@ -42,13 +42,15 @@ class SessionRefresh:
         self._audio: Audio | None = None
         self._timer: SessionTimer | None = None
         self._running: list[Timer] = []
+        self._allow: list[str] = []
         self._tries: Tries = {}
         self._ack: bytes | None = None
 
-    def start(self, dialog: Dialog, audio: Audio, timer: SessionTimer | None) -> None:
-        """Begin with what the 2xx to our INVITE said."""
+    def start(self, dialog: Dialog, audio: Audio, answer: Response) -> SessionTimer | None:
+        """Begin with what the 2xx to our INVITE said; return the timer that runs now."""
         self._dialog, self._audio = dialog, audio
-        self.renew(timer)
+        self.renew(self._timer_of(answer))
+        return self._timer
 
     def renew(self, timer: SessionTimer | None) -> None:
         """A refresh went through, ours or the peer's; the clocks begin anew. None: no timer runs from now on."""
@@ -122,8 +124,13 @@ class SessionRefresh:
         if self._audio is not None:
             self._audio.take(response)
         dialog.refresh_target(response)
-        self.renew(on_answer(response.first("Session-Expires"), allow=response.raw("Allow")))
+        self.renew(self._timer_of(response))
         self._changed()
+
+    def _timer_of(self, answer: Response) -> SessionTimer | None:
+        """Read a 2xx; one that does not say what its sender allows takes back nothing that was said before."""
+        self._allow = answer.raw("Allow") or self._allow
+        return on_answer(answer.first("Session-Expires"), allow=self._allow)
 
     def _meet(self, dialog: Dialog, timer: SessionTimer, request: Request, response: Response) -> None:
         """Try again where the refusal says how; else the session goes on until it expires (RFC 4028 section 10)."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from onhook.lines.sip.address import Destination
 from onhook.lines.sip.stream import MessageStream, StreamError
@@ -103,10 +104,8 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
-        host, port = transport.get_extra_info("peername")[:2]
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but does not inherit from it.
+        host, port = self._transport.get_extra_info("peername")[:2]
         self._destination = self._destination or Destination("tcp", host, port)
         self._connections.link_made(self, self._destination)
 
