@@ -137,10 +137,10 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 
 
 @pytest.fixture
-async def memory_rig() -> AsyncIterator[Rig]:
+async def memory_rig() -> Rig:
     built = Rig(MemoryStore())
     await built.start()
-    yield built
+    return built
 
 
 @pytest.fixture

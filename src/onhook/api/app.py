@@ -1,5 +1,6 @@
 """The whole HTTP interface as one ASGI application: a FastAPI app per dialect, chosen by the path."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,14 +45,14 @@ TITLES = {
 def create_app(services: Services) -> ASGIApp:
     """Build the application that serves all dialects with `services`."""
     apps = {dialect: _dialect_app(dialect, services) for dialect in ROUTERS}
-    documents = {f"/openapi/{dialect}.json": openapi.document(app) for dialect, app in apps.items()}
-    front = BodyLimit(_ByPath(apps, documents), services.max_body_bytes)
+    front = BodyLimit(_ByPath(apps), services.max_body_bytes)
     return StopReserve(front, services.max_connections, _refuse)
 
 
-def openapi_documents() -> dict[str, dict[str, Any]]:
-    """Return the OpenAPI document of each dialect."""
-    return {dialect: openapi.document(_bare_app(dialect)) for dialect in ROUTERS}
+@functools.cache
+def openapi_document(dialect: str) -> dict[str, Any]:
+    """Return the OpenAPI document of a dialect; made when it is first asked for, for that takes 100 ms."""
+    return openapi.document(_bare_app(dialect))
 
 
 def dialect_of(path: str) -> str:
@@ -84,16 +85,16 @@ def _dialect_app(dialect: str, services: Services) -> FastAPI:
 class _ByPath:
     """Hands each request to its dialect's app; the OpenAPI documents are served here."""
 
-    def __init__(self, apps: dict[str, FastAPI], documents: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, apps: dict[str, FastAPI]) -> None:
         self._apps = apps
-        self._documents = documents
+        self._documents = {f"/openapi/{dialect}.json": dialect for dialect in apps}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"onhook speaks HTTP only, not {scope['type']}")
         path = scope["path"]
         if path in self._documents and scope["method"] == "GET":
-            await JSONResponse(self._documents[path])(scope, receive, send)
+            await JSONResponse(openapi_document(self._documents[path]))(scope, receive, send)
             return
         await self._apps[dialect_of(path)](scope, receive, send)
 

@@ -11,13 +11,19 @@ from starlette.responses import Response
 
 from onhook.api.auth import authenticate
 
+MAX_DEPTH = 64
+"""How deep objects and lists may nest; what is deeper could not be written out again."""
+
 
 class StrictRequest(Request):
     """A request whose body must be JSON by RFC 8259: no NaN, no lone surrogates, no endless nesting."""
 
     async def json(self) -> Any:
         """Parse the body. Raises `msgspec.DecodeError`."""
-        return msgspec.json.decode(await self.body())
+        parsed = msgspec.json.decode(await self.body())
+        if not _shallow(parsed):
+            raise msgspec.DecodeError(f"nested more than {MAX_DEPTH} deep")
+        return parsed
 
 
 class CheckedRoute(APIRoute):
@@ -36,6 +42,17 @@ class CheckedRoute(APIRoute):
             return await handle(self.request_class(request.scope, request.receive))
 
         return checked
+
+
+def _shallow(parsed: object) -> bool:
+    """Say whether a JSON value nests at most `MAX_DEPTH` deep."""
+    level = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [value for values in inner for value in values]
+        if not level:
+            return True
+    return False
 
 
 def has_body(request: Request) -> bool:

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with an answer to clients that are slow on purpose.
 
 uvicorn has a time-out for idle connections after a response, and none for a request that never gets
-complete or a response that is never read. One timer per connection covers those.
+complete or a response that is never read. The timers here cover those.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
 """How many bytes may come before a request's headers are complete."""
+
+REQUEST, READING = "a whole request", "reading"
 
 BAD_REQUEST = (
     b'{"type":"about:blank","title":"Bad Request","status":400,"code":"bad_request","detail":"This is not HTTP."}'
@@ -23,29 +25,30 @@ HEAD_TOO_LARGE = (
 class GuardedProtocol(HttpToolsProtocol):
     """Closes a connection that owes us something for longer than `slow_client_s`.
 
-    The clock runs from the connection's first moment to the end of its first request, from each later
-    request's first byte to its last, and while a response waits for the client to read. It does not run while we
-    work on a request.
+    Two things may be owed. A whole request: from the connection's first moment, and from each later byte that
+    begins one. Reading: while a response waits for the client to take it. Nothing is owed while we work.
     """
 
     slow_client_s = 10.0
 
-    _patience: asyncio.TimerHandle | None = None
-    _head_bytes = 0
-    _in_head = False
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock: a connection that says nothing is closed."""
+        """Begin to wait: a connection that says nothing is closed."""
         super().connection_made(transport)
-        self._start_clock()
+        self._waiting_for: dict[str, asyncio.TimerHandle] = {}
+        self._head_bytes = 0
+        self._in_head = False
+        self._wait_for(REQUEST)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._stop_clock()
+        """Wait for nothing any more."""
+        self._got(REQUEST)
+        self._got(READING)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and bound what may come before the headers are complete."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait_for(REQUEST)  # stray bytes between requests end uvicorn's own time-out: they begin ours
         super().data_received(data)
         if not self._in_head:
             return
@@ -54,10 +57,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(b"431 Request Header Fields Too Large", HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Start the clock at a request's first byte."""
+        """Begin to wait for the rest of a request."""
         self._in_head = True
         self._head_bytes = 0
-        self._start_clock()
+        self._wait_for(REQUEST)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -66,18 +69,18 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Stop the clock: the request is whole."""
-        self._stop_clock()
+        """Note that the request is whole."""
+        self._got(REQUEST)
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """Start the clock: the client does not read."""
-        self._start_clock()
+        """Begin to wait for the client to read."""
+        self._wait_for(READING)
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Stop the clock: the client reads again."""
-        self._stop_clock()
+        """Note that the client reads again."""
+        self._got(READING)
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -93,18 +96,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(head % (status, len(body)) + body)
         self.transport.close()
 
-    def _start_clock(self) -> None:
-        if self._patience is None:
-            self._patience = self.loop.call_later(self.slow_client_s, self._give_up)
+    def _wait_for(self, what: str) -> None:
+        if what not in self._waiting_for:
+            self._waiting_for[what] = self.loop.call_later(self.slow_client_s, self.transport.abort)
 
-    def _stop_clock(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _give_up(self) -> None:
-        self._patience = None
-        self.transport.abort()
+    def _got(self, what: str) -> None:
+        timer = self._waiting_for.pop(what, None)
+        if timer is not None:
+            timer.cancel()
 
 
 def guarded(slow_client_s: float) -> type[GuardedProtocol]:
