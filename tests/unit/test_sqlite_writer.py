@@ -206,10 +206,10 @@ async def test_the_write_ahead_log_does_not_grow_for_ever_even_when_the_writer_i
 ) -> None:
     pages = 100
     monkeypatch.setattr(sqlite_writer, "CHECKPOINT_PAGES_BUSY", pages)
+    monkeypatch.setattr(sqlite_writer, "MAX_BATCH", 1)
 
     def fill(db: apsw.Connection) -> None:
         db.execute("INSERT INTO t (data) VALUES (zeroblob(?))", (4096 * pages // 4,))
 
-    for _ in range(40):
-        await writer.submit(fill)
+    await asyncio.gather(*(writer.submit(fill) for _ in range(40)))
     assert (tmp_path / "test.db-wal").stat().st_size < 4096 * pages * 2
