@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, Security
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from onhook.api.anunzi.errors import failure, refused
 from onhook.api.anunzi.idempotency import RecentCalls
@@ -22,6 +23,15 @@ LATEST = ("latest", "latest_published")
 """Version names that mean the agent as it stands; earlier versions are not kept."""
 
 CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class AnyText(StringConvertor):
+    """Takes whatever follows: slashes, line breaks, nothing. A malformed id is a bad request, not an unknown route."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("any", AnyText())
 
 COMMON: dict[int | str, dict[str, Any]] = {
     400: {"model": Error},
@@ -63,7 +73,7 @@ async def create_phone_call(request: Request, caller: CallerOf, body: CreatePhon
     return phone_call(await caller.store.get_call(call.id, caller.environment_id) or call, agent)
 
 
-@router.get("/v2/get-call/{call_id:path}", response_model_exclude_none=True)
+@router.get("/v2/get-call/{call_id:any}", response_model_exclude_none=True)
 async def get_call(caller: CallerOf, call_id: str) -> PhoneCall:
     """Return one call."""
     call = await caller.store.get_call(_checked(call_id), caller.environment_id)
@@ -85,7 +95,7 @@ async def list_calls(caller: CallerOf, body: ListCalls | None = None) -> Calls:
     )
 
 
-@router.post("/v2/stop-call/{call_id:path}", status_code=204)
+@router.post("/v2/stop-call/{call_id:any}", status_code=204)
 async def stop(caller: CallerOf, call_id: str) -> Response:
     """End a call in whatever state it is. A body is never read.
 
