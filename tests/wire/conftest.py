@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import uvloop
-from onhook.lines.sip.engine import SipSettings
 from tests.wire.harness import FAST, Line
 from tests.wire.peers.raw_uas import RawUas, Script
+
+from onhook.lines.sip.engine import SipSettings
 
 OpenLine = Callable[..., Awaitable[Line]]
 FarEnd = Callable[..., RawUas]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.wire.conftest import FarEnd, OpenLine
-from tests.wire.harness import STOP, assert_confirmed, assert_proof_equals_capture, fence, seen
+from tests.wire.harness import STOP, assert_confirmed, fence, seen
 from tests.wire.peers.compose import Act
 from tests.wire.peers.raw_uas import ANSWER, RING
 
@@ -71,7 +71,7 @@ async def test_a_stop_while_the_authenticated_invite_is_being_saved_lets_it_not_
     await fence(far, line)
     assert len(far.log.branches("INVITE")) == 1
     assert ended.proof.confirmed_at is not None
-    assert_proof_equals_capture(ended.proof, far.log)
+    line.assert_proved(ended.proof, far.log)
 
 
 def foreign_branch(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.wire.conftest import OpenLine
-from tests.wire.harness import STOP, Line, assert_proof_equals_capture
+from tests.wire.harness import STOP, Line
 from tests.wire.peers.packet import PacketLog
 from tests.wire.peers.sipp import Sipp
 
@@ -30,7 +30,7 @@ async def judged(line: Line, far: Sipp, method: Method) -> tuple[LegEnded, Packe
     ended = await line.ended()
     log = await far.verdict()
     assert (ended.proof.result, ended.proof.method) == (Result.CONFIRMED, method), f"{ended}\n{log}"
-    assert_proof_equals_capture(ended.proof, log)
+    line.assert_proved(ended.proof, log)
     assert line.ends() == 1
     return ended, log
 

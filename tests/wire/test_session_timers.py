@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.wire.conftest import FarEnd, OpenLine
-from tests.wire.harness import FAST, STOP, assert_confirmed, assert_proof_equals_capture, seen
+from tests.wire.harness import FAST, STOP, assert_confirmed, seen
 from tests.wire.peers.compose import Act
 from tests.wire.peers.raw_uas import ANSWER, LOST
 
@@ -113,5 +113,5 @@ async def test_a_refresh_that_finds_no_dialog_ends_the_call(
     await line.until(Answered)
     ended = await line.ended(within=1 + 64 * FAST.t1 + 2)
     assert ended.cause.reason in (Reason.DIALOG_LOST, Reason.SESSION_EXPIRED)
-    assert_proof_equals_capture(ended.proof, far.log)
+    line.assert_proved(ended.proof, far.log)
     assert line.ends() == 1

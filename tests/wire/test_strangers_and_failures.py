@@ -6,6 +6,7 @@ import pytest
 from tests.wire.conftest import FarEnd, OpenLine
 from tests.wire.harness import STOP, assert_confirmed, assert_proof_equals_capture, fence, seen
 from tests.wire.peers.compose import Act
+from tests.wire.peers.packet import PacketLog
 from tests.wire.peers.raw_uas import RING
 
 from onhook.calls.causes import Reason
@@ -133,19 +134,19 @@ async def test_a_second_hang_up_adds_nothing_to_the_wire(far_end: FarEnd, open_l
     ended = await assert_confirmed(line, far, Method.BYE)
     assert len(far.log.branches("BYE")) == 1
     assert not line.engine.hangup(call, STOP)
-    assert_proof_equals_capture(ended.proof, far.log)
+    line.assert_proved(ended.proof, far.log)
 
 
 async def test_many_calls_at_once_are_each_ended_with_their_own_proof(far_end: FarEnd, open_line: OpenLine) -> None:
-    line = await open_line()
-    far_ends = [far_end() for _ in range(20)]
-    calls = [await line.place(far.port) for far in far_ends]
+    far, line = far_end(), await open_line()
+    calls = [await line.place(far.port) for _ in range(20)]
     await line.until(Answered, nth=len(calls))
     for call in calls:
         line.engine.hangup(call, STOP)
     await line.until(LegEnded, nth=len(calls))
     by_call = {event.call_id: event for event in line.events if isinstance(event, LegEnded)}
-    for call, far in zip(calls, far_ends, strict=True):
+    for call in calls:
         assert by_call[call].proof.result is Result.CONFIRMED
-        assert_proof_equals_capture(by_call[call].proof, far.log)
+        own = PacketLog(p for p in far.log if p.header("Call-ID").startswith(f"{call}@"))
+        assert_proof_equals_capture(by_call[call].proof, own, tolerance_ms=100)  # both sides share one busy process
     assert line.engine.live_legs() == 0

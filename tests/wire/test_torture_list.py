@@ -5,7 +5,7 @@ import re
 
 import pytest
 from tests.wire.conftest import FarEnd, OpenLine
-from tests.wire.harness import FAST, STOP, assert_confirmed, assert_proof_equals_capture, fence, seen
+from tests.wire.harness import FAST, STOP, assert_confirmed, fence, seen
 from tests.wire.peers.compose import Act, sdp
 from tests.wire.peers.raw_uas import LOST, OK, RING, Lines
 
@@ -75,7 +75,7 @@ async def test_t2_a_stop_before_any_provisional_on_a_dead_trunk_is_unconfirmed_a
     assert not far.log.requests("CANCEL")
     update = await line.until(ProofUpdated)
     assert (update.proof.result, update.proof.method) == (Result.CONFIRMED, Method.BYE)
-    assert_proof_equals_capture(update.proof, far.log)
+    line.assert_proved(update.proof, far.log)
     assert line.ends() == 1
 
 
@@ -181,7 +181,7 @@ async def test_t7_only_a_2xx_or_481_confirms_a_bye(
     assert (ended.proof.result, ended.proof.method) == (result, Method.BYE)
     assert len(far.log.branches("BYE")) == sent
     assert ended.proof.steps[-1].status == status
-    assert_proof_equals_capture(ended.proof, far.log)
+    line.assert_proved(ended.proof, far.log)
     assert line.ends() == 1
 
 
@@ -299,14 +299,14 @@ async def test_t9_a_cancel_whose_487_never_comes_is_unconfirmed_until_a_late_ans
     assert (ended.proof.result, ended.proof.method) == (Result.UNCONFIRMED, Method.CANCEL)
     cancel = far.log.requests("CANCEL")[0]
     assert ended.at - cancel.at == pytest.approx(1000 * TIMER_64_T1, abs=100), "RFC 3261 9.1"
-    assert_proof_equals_capture(ended.proof, far.log)
+    line.assert_proved(ended.proof, far.log)
 
     update = await line.until(ProofUpdated)
     assert update.proof.result is Result.CONFIRMED
     (answer,) = [p for p in far.log.responses("INVITE") if p.status == 200]
     assert answer.at < far.log.requests("ACK")[0].at < far.log.requests("BYE")[0].at
     assert line.ends() == 1, "later evidence is never a second end"
-    assert_proof_equals_capture(update.proof, far.log)
+    line.assert_proved(update.proof, far.log)
 
 
 async def test_t19_a_bye_repeated_after_our_200_is_answered_again_and_then_forgotten(
