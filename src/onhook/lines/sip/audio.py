@@ -15,6 +15,7 @@ class Audio:
         self._local = LocalMedia(
             host=host, port=session.local_port, session_id=secrets.randbits(48), version=secrets.randbits(24)
         )
+        self._taken = b""
         self._has_remote = False
         self._cut = False
 
@@ -31,10 +32,13 @@ class Audio:
         """Take the SDP of a response; False when there is none that we can use."""
         if not message.is_sdp:
             return False
+        if message.body == self._taken:
+            return True  # A 183 is often repeated, and its SDP comes again in the 2xx.
         try:
             self._set_remote(parse(message.body))
         except SdpError:
             return False
+        self._taken = message.body
         return True
 
     def answer(self, message: Message) -> bytes:

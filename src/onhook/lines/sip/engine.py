@@ -46,7 +46,7 @@ class SipEngine(UserAgent):
 
     async def close(self) -> None:
         """Close the sockets. Nothing is ended on the wire: that is for whoever stops the calls first."""
-        self.layer.drop_all()
+        await self.abandon()
         await self._transport.close()
 
     def _on_message(self, data: bytes, source: Destination) -> None:

@@ -24,6 +24,11 @@ class Evidence:
         """True when nothing is pending any more."""
         return all(clearance.result is not Result.PENDING for clearance in self.clearances.values())
 
+    def is_over(self, tag: str) -> bool:
+        """True when the dialog with this remote tag is proved to be over."""
+        clearance = self.clearances.get(tag)
+        return clearance is not None and clearance.result is Result.CONFIRMED
+
     def proof(self, now: int) -> Proof:
         """Return the proof as it stands at `now` (ms); the rules are in `calls.proof`."""
         if self.clearances:

@@ -7,9 +7,10 @@ from onhook.lines.sip.context import Context
 from onhook.lines.sip.credentials import Account, Tries
 from onhook.lines.sip.evidence import Evidence
 from onhook.lines.sip.invite import build_cancel, reissue
-from onhook.lines.sip.machine import Failure
+from onhook.lines.sip.machine import ClientTransaction, Failure
 from onhook.lines.sip.message import Header, Request, Response
 from onhook.lines.sip.session_timer import request_headers, retry_interval
+from onhook.lines.sip.transaction import Event
 
 
 class Invitation:
@@ -39,6 +40,22 @@ class Invitation:
         self._on_silence = on_silence
         self._tries: Tries = {}
         self._interval_raised = False
+
+    @property
+    def sent_at(self) -> int | None:
+        """When this INVITE first left (ms), None before."""
+        return self._transaction.first_sent_at if self._transaction is not None else None
+
+    @property
+    def drew_response(self) -> bool:
+        """True when this INVITE was replied to, if only by a 100: it may be cancelled."""
+        return self._transaction is not None and self._transaction.status is not None
+
+    @property
+    def _transaction(self) -> ClientTransaction | None:
+        """The transaction of this INVITE; in `evidence` there may still be that of the one before it."""
+        last = self._evidence.invite
+        return last if last is not None and last.request is self.request else None
 
     def send(self) -> None:
         """Put the INVITE on the wire, as a new transaction."""
@@ -79,6 +96,11 @@ class Invitation:
             request, self.destination, lambda _response: None, lambda _failure: None
         )
         return True
+
+    def hush_cancel(self) -> None:
+        """The INVITE has its final response: its CANCEL is not repeated any more."""
+        if self._evidence.cancel is not None:
+            self._evidence.cancel.happen(Event.OBSOLETE)
 
     def drop(self) -> None:
         """Stop listening."""

@@ -154,16 +154,29 @@ class Leg:
             self.state = LegState.HOLDING
             self._await_silence()
 
+    def abandon(self) -> None:
+        """Stop every clock and write no more snapshots; nothing is said on the wire."""
+        self._cut()
+        self._journal.close()
+        for timer in (self._silence, self._linger):
+            if timer is not None:
+                timer.cancel()
+
     # --- what the network brings
 
     def on_invite_response(self, response: Response) -> None:
         """Take a response to our INVITE."""
+        invitation = self._invitation
+        if invitation is None:
+            return
         if response.status < 200:
             self._happen(LegInput.PROVISIONAL)
             self._report_provisional(response)
-        elif response.status < 300:
-            self._on_success(response)
-        elif self.state in RETRYABLE and self._invitation is not None and self._invitation.try_again(response):
+            return
+        invitation.hush_cancel()
+        if response.status < 300:
+            self._on_success(invitation, response)
+        elif self.state in RETRYABLE and invitation.try_again(response):
             self._happen(LegInput.RETRY)
         else:
             self._cause = cause_of_status(response.status, response.q850)
@@ -187,20 +200,17 @@ class Leg:
         """Take the ACK to a 2xx of ours."""
         self._server.on_ack(ack, self.audio if self.state in TALKING else None)
 
-    def _on_success(self, response: Response) -> None:
+    def _on_success(self, invitation: Invitation, response: Response) -> None:
         tag = response.to_tag
-        if tag in self._dialogs:
-            if tag in self._acks:
-                self._send_ack(tag)
-            return
-        if self._invitation is None:
-            return
-        self._dialogs[tag] = Dialog.from_answer(self._invitation.request, response, self._invitation.destination)
-        self._newest = tag
-        if self._evidence.primary is None:
-            self._evidence.primary = tag
-            self._answer_message = response
-        self._happen(LegInput.ACCEPT)
+        if tag not in self._dialogs:
+            self._dialogs[tag] = Dialog.from_answer(invitation.request, response, invitation.destination)
+            self._newest = tag
+            if self._evidence.primary is None:
+                self._evidence.primary = tag
+                self._answer_message = response
+            self._happen(LegInput.ACCEPT)
+        elif tag in self._acks:
+            self._send_ack(tag)
 
     def _on_silence(self, failure: Failure) -> None:
         self._cause = NO_REPLY if failure is Failure.TIMEOUT else NOT_SENT
@@ -286,12 +296,9 @@ class Leg:
             self._tell(Answered(self.identity.call_id, self._context.clock.now_ms()))
 
     def _settle(self) -> None:
-        self._cut()
-        if self._silence is not None:
-            self._silence.cancel()
+        self.abandon()
         now = self._context.clock.now_ms()
         self._proof = proof = self._evidence.proof(now)
-        self._journal.close()
         if self.audio is not None:
             self.audio.close()
         self._tell(LegEnded(self.identity.call_id, self._ended_at(proof, now), proof, self._stop or self._cause))
@@ -311,13 +318,15 @@ class Leg:
     # --- small parts
 
     def _report_provisional(self, response: Response) -> None:
-        if self.state is LegState.SETTLED or response.status in self._reported:
+        if self.state is LegState.SETTLED:
+            return
+        if self.audio is not None and self._stop is None:
+            self.audio.take(response)  # Early media (RFC 3960).
+        if response.status in self._reported:
             return
         if not self._reported:
             self._save()
         self._reported.add(response.status)
-        if self.audio is not None and self._stop is None:
-            self.audio.take(response)  # Early media (RFC 3960).
         ringing = response.status in (180, 183)
         self._tell(Provisional(self.identity.call_id, self._context.clock.now_ms(), response.status, ringing))
 
@@ -388,17 +397,15 @@ class Leg:
     def _snapshot(self) -> Snapshot:
         if self._invitation is None:
             raise RuntimeError("a leg without an INVITE has no snapshot")
-        invite, current = self._evidence.invite, self._invitation.request
-        sent = invite is not None and invite.request is current
-        ended = {tag for tag, one in self._evidence.clearances.items() if one.result is Result.CONFIRMED}
+        identity, invitation = self.identity, self._invitation
         return Snapshot(
-            sip_call_id=self.identity.sip_call_id,
-            trunk_id=self.identity.trunk_id,
-            send_reason_text=self.identity.send_text,
-            invite=current.encode().decode("latin-1"),
-            destination=self._invitation.destination,
-            sent_at=invite.first_sent_at if invite is not None and sent else self._context.clock.now_ms(),
-            provisional=invite is not None and sent and invite.status is not None,
-            dialogs=tuple(dialog for tag, dialog in self._dialogs.items() if tag not in ended),
+            sip_call_id=identity.sip_call_id,
+            trunk_id=identity.trunk_id,
+            send_reason_text=identity.send_text,
+            invite=invitation.request.encode().decode("latin-1"),
+            destination=invitation.destination,
+            sent_at=invitation.sent_at or self._context.clock.now_ms(),
+            provisional=invitation.drew_response,
+            dialogs=tuple(self._dialogs[tag] for tag in self._dialogs if not self._evidence.is_over(tag)),
             primary=self._evidence.primary,
         )

@@ -21,6 +21,9 @@ Header = tuple[str, str]
 
 MAX_FORWARDS = "70"
 MAX_CSEQ = 2**31 - 1
+MAX_LINES = 256
+MAX_URI = 1024
+MAX_REASON = 512
 BRANCH_COOKIE = "z9hG4bK"
 """Every branch of RFC 3261 begins so (section 8.1.1.7)."""
 
@@ -137,7 +140,7 @@ class Message:
     @property
     def q850(self) -> int | None:
         """The Q.850 cause of a Reason header (RFC 3326), or None."""
-        found = _Q850.search(", ".join(self.raw("Reason")))
+        found = _Q850.search(", ".join(self.raw("Reason"))[:MAX_REASON])
         return int(found.group(1)) if found else None
 
     def encode_with(self, start_line: str) -> bytes:
@@ -205,8 +208,10 @@ def _split_body(data: bytes) -> tuple[str, bytes]:
 
 def _unfold(head: str) -> list[str]:
     """Split into lines; a line that begins with white space goes on with the one before (section 7.3.1)."""
-    lines: list[str] = []
-    for line in head.replace("\r\n", "\n").split("\n"):
+    raw, lines = head.replace("\r\n", "\n").split("\n"), list[str]()
+    if len(raw) > MAX_LINES:
+        raise MessageError(f"more than {MAX_LINES} lines of headers")
+    for line in raw:
         if "\r" in line or "\0" in line:
             raise MessageError("a stray control character")
         if line[:1] in (" ", "\t") and lines:
@@ -303,6 +308,8 @@ def uri_of(address: str) -> str | None:
 
 def parse_uri(text: str) -> URI | None:
     """Return a SIP URI's parts, or None when it is not one that we can reach."""
+    if len(text) > MAX_URI:
+        return None
     try:
         uri = URI.parse(text.partition("?")[0])
     except (ValueError, TypeError):  # A parameter named `self` is a TypeError there.

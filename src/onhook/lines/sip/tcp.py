@@ -28,6 +28,7 @@ class TcpConnections:
         self._opening: dict[Destination, asyncio.Task[None]] = {}
         self._waiting: dict[Destination, list[bytes]] = {}
         self._server: asyncio.Server | None = None
+        self._closed = False
 
     async def listen(self, host: str, port: int) -> None:
         """Accept connections. Raises `OSError`."""
@@ -36,48 +37,55 @@ class TcpConnections:
 
     async def close(self) -> None:
         """Close every connection and stop accepting."""
-        for task in list(self._opening.values()):
+        self._closed = True
+        opening = list(self._opening.values())
+        for task in opening:
             task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
         for link in list(self._links.values()):
             link.close()
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
             self._server = None
 
     async def connect(self, destination: Destination) -> None:
         """Open a connection unless there is one. Raises `OSError`."""
         if destination not in self._links:
-            await asyncio.wait_for(self._open(destination), _CONNECT_TIMEOUT_S)
+            await asyncio.shield(self._open(destination))
+            if destination not in self._links:
+                raise ConnectionRefusedError(f"no TCP connection to {destination.host}:{destination.port}")
 
     def send(self, data: bytes, destination: Destination) -> None:
         """Send on the connection to `destination`, or open one and send then."""
         link = self._links.get(destination)
         if link is not None:
             link.write(data)
-            return
-        waiting = self._waiting.setdefault(destination, [])
-        if len(waiting) < _MAX_WAITING:
-            waiting.append(data)
+        elif not self._closed:
+            waiting = self._waiting.setdefault(destination, [])
+            if len(waiting) < _MAX_WAITING:
+                waiting.append(data)
+            self._open(destination)
+
+    def _open(self, destination: Destination) -> asyncio.Task[None]:
+        """Begin to open a connection, or join whoever is at it."""
         if destination not in self._opening:
-            self._opening[destination] = asyncio.get_running_loop().create_task(self._open_and_send(destination))
+            self._opening[destination] = asyncio.get_running_loop().create_task(self._connect(destination))
+        return self._opening[destination]
 
-    async def _open(self, destination: Destination) -> None:
+    async def _connect(self, destination: Destination) -> None:
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: _Link(self, destination), destination.host, destination.port)
-
-    async def _open_and_send(self, destination: Destination) -> None:
         try:
-            await self.connect(destination)
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await loop.create_connection(lambda: _Link(self, destination), destination.host, destination.port)
         except OSError as error:
             log.warning("no TCP connection to %s:%d: %s", destination.host, destination.port, error)
-            self._waiting.pop(destination, None)
-            self._on_unreachable(destination)
-        else:
-            for data in self._waiting.pop(destination, []):
-                self.send(data, destination)
         finally:
-            self._opening.pop(destination, None)
+            del self._opening[destination]
+        waiting = self._waiting.pop(destination, [])
+        if destination not in self._links:
+            self._on_unreachable(destination)
+        for data in waiting if destination in self._links else []:
+            self.send(data, destination)
 
     def link_made(self, link: "_Link", destination: Destination) -> None:
         """Register a connection."""
@@ -87,7 +95,8 @@ class TcpConnections:
         """Drop a connection; requests that got no response on it have failed."""
         if self._links.get(destination) is link:
             del self._links[destination]
-            self._on_unreachable(destination)
+            if not self._closed:
+                self._on_unreachable(destination)
 
     def received(self, data: bytes, source: Destination) -> None:
         """Hand one message up."""

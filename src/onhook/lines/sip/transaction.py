@@ -51,6 +51,8 @@ class Event(StrEnum):
     REQUEST = "request"
     """The request came again."""
     ACK = "ack"
+    OBSOLETE = "obsolete"
+    """The response does not matter any more: listen for it, but do not repeat the request."""
     UNREACHABLE = "unreachable"
     """The transport says that nobody is there."""
     RETRANSMIT = "retransmit"
@@ -148,6 +150,8 @@ CLIENT_NON_INVITE = Machine(
         (State.TRYING, Event.PROVISIONAL): (State.PROCEEDING, (Action.PASS,)),
         (State.TRYING, Event.SUCCESS): (State.COMPLETED, (Action.PASS,)),
         (State.TRYING, Event.FAILURE): (State.COMPLETED, (Action.PASS,)),
+        (State.TRYING, Event.OBSOLETE): (State.COMPLETED, ()),
+        (State.PROCEEDING, Event.OBSOLETE): (State.COMPLETED, ()),
         (State.PROCEEDING, Event.RETRANSMIT): (State.PROCEEDING, (Action.SEND,)),
         (State.PROCEEDING, Event.TIMEOUT): (State.TERMINATED, (Action.TELL_TIMEOUT,)),
         (State.PROCEEDING, Event.UNREACHABLE): (State.TERMINATED, (Action.TELL_UNREACHABLE,)),

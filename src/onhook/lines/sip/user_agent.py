@@ -120,6 +120,18 @@ class UserAgent:
         """How many legs are held, those included that only wait for late messages."""
         return len(self._legs)
 
+    async def abandon(self) -> None:
+        """Stop all work and forget all legs; nothing is ended on the wire."""
+        for leg in self._legs.values():
+            leg.abandon()
+        self._legs.clear()
+        self._by_sip_call_id.clear()
+        self.layer.drop_all()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # --- what the transaction layer brings
 
     def on_request(self, transaction: ServerTransaction) -> None:
