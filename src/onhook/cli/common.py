@@ -9,13 +9,14 @@ from typing import NoReturn, TypeVar
 import typer
 
 from onhook.settings import Settings, SettingsError, load_settings
-from onhook.store.secrets import SecretBox, load_or_create_key
+from onhook.store.secrets import SecretBox, SecretError, load_or_create_key
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Store, StoreError
+from onhook.supervisor import CANNOT_START
 
 T = TypeVar("T")
 
-DataOption = typer.Option(None, "--data", help="Data directory (ONHOOK_DATA_DIR).")
+DataOption = typer.Option(None, "--data", help="Data directory. Default: ONHOOK_DATA_DIR, else ./onhook-data.")
 ConfigOption = typer.Option(None, "--config", envvar="ONHOOK_CONFIG", help="TOML file with settings.")
 
 
@@ -30,7 +31,7 @@ def settings_or_exit(config: Path | None, data: Path | None) -> Settings:
     try:
         return load_settings(config, data_dir=data)
     except SettingsError as error:
-        fail(f"configuration: {error}", 78)
+        fail(f"configuration: {error}", CANNOT_START)
 
 
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
@@ -47,16 +48,19 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(run())
-    except StoreError as error:
-        fail(f"store: {error}")
+    except (StoreError, OSError) as error:
+        fail(f"database {settings.database_path}: {error}")
 
 
 def secret_box(settings: Settings) -> SecretBox:
     """Return the box for secrets that must be read again, with the configured or the generated key."""
-    if settings.secret_key is not None:
-        return SecretBox(settings.secret_key.get_secret_value().encode())
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return SecretBox(load_or_create_key(settings.data_dir / "secret.key"))
+    try:
+        if settings.secret_key is not None:
+            return SecretBox(settings.secret_key.get_secret_value().encode())
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return SecretBox(load_or_create_key(settings.data_dir / "secret.key"))
+    except (SecretError, OSError) as error:
+        fail(f"configuration: {error}", CANNOT_START)
 
 
 def moment(at_ms: int) -> str:

@@ -1,15 +1,13 @@
 """`onhook doctor`: tells whether this machine is ready to place and end calls."""
 
-import contextlib
-import secrets
-import socket
-from collections.abc import Iterator
-
 import msgspec
 
+from onhook.cli.probes import busy_ports, is_serving, probe_server, probe_trunk
+from onhook.cli.remote import local_url
+from onhook.provision import CONFIGURED_TRUNK, SANDBOX_TRUNK, read_sandbox
 from onhook.settings import Settings
 from onhook.store.sqlite import SqliteStore
-from onhook.store.store import ApiKey, Number, StoreError
+from onhook.store.store import ApiKey, Number, StoreError, TrunkRecord
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -22,16 +20,17 @@ class Finding(msgspec.Struct, frozen=True):
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at all that a server needs, changing nothing but an empty database."""
+    trunks: list[TrunkRecord] = []
     return [
-        Finding("configuration", True, f"data in {settings.data_dir}"),
-        *await _database(settings),
-        _port("HTTP port", settings.http_address, socket.SOCK_STREAM, "ONHOOK_HTTP_BIND"),
-        _port("SIP port", settings.sip_address, socket.SOCK_DGRAM, "ONHOOK_SIP_BIND"),
-        _trunk(settings),
+        Finding("configuration", True, f"data in {settings.data_dir.absolute()}"),
+        *await _database(settings, trunks),
+        *_server(settings),
+        *_trunks(settings, trunks),
     ]
 
 
-async def _database(settings: Settings) -> list[Finding]:
+async def _database(settings: Settings, trunks: list[TrunkRecord]) -> list[Finding]:
+    """Look at the database and what is in it; add the trunks found to `trunks`."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = SqliteStore(settings.database_path)
@@ -42,6 +41,7 @@ async def _database(settings: Settings) -> list[Finding]:
         await store.check()
         keys = [key for key in await store.find(ApiKey, None) if key.revoked_at is None]
         numbers = await store.find(Number, None)
+        trunks += await store.find(TrunkRecord, None)
     except StoreError as error:
         return [Finding("database", False, f"{error}; is the disk full?")]
     finally:
@@ -49,66 +49,34 @@ async def _database(settings: Settings) -> list[Finding]:
     return [
         Finding("database", True, f"{settings.database_path} takes durable writes"),
         Finding("keys", bool(keys), f"{len(keys)} good" if keys else "none; run `onhook keys create`"),
-        Finding("numbers", bool(numbers), str(len(numbers)) if numbers else "none; run `onhook numbers add`"),
+        _numbers(numbers),
     ]
 
 
-def _port(part: str, address: tuple[str, int], kind: socket.SocketKind, name: str) -> Finding:
-    host, port = address
-    with _socket(kind) as probe:
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return Finding(
-                part, False, f"{host}:{port} cannot be bound ({error.strerror}); set {name}, or is a server up?"
-            )
-    return Finding(part, True, f"{host}:{port} is free")
+def _numbers(numbers: list[Number]) -> Finding:
+    if not numbers:
+        return Finding("numbers", False, "none; run `onhook numbers add`")
+    unbound = [number.number for number in numbers if number.agent_id is None]
+    note = f"; without an agent of their own: {', '.join(unbound)}" if unbound else ""
+    return Finding("numbers", True, f"{len(numbers)}{note}")
 
 
-def _trunk(settings: Settings) -> Finding:
-    """Ask the trunk for its OPTIONS; any SIP answer will do (RFC 3261 section 11)."""
-    if settings.trunk_uri is None:
-        return Finding("trunk", True, "none set (ONHOOK_TRUNK_URI); trunks can be added with `onhook trunks add`")
-    return Finding("trunk", *probe_trunk(settings.trunk_uri))
+def _server(settings: Settings) -> list[Finding]:
+    """Ask the server that runs on this data, or see whether one could start."""
+    if is_serving(settings.data_dir):
+        sandbox = read_sandbox(settings.data_dir)
+        return [Finding("server", *probe_server(sandbox.base_url if sandbox else local_url(settings)))]
+    busy = [Finding("ports", False, text) for text in busy_ports(settings)]
+    (http_host, http_port), (sip_host, sip_port) = settings.http_address, settings.sip_address
+    free = f"{http_host}:{http_port} (HTTP) and {sip_host}:{sip_port} (SIP) are free"
+    return busy or [Finding("ports", True, free)]
 
 
-@contextlib.contextmanager
-def _socket(kind: socket.SocketKind) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, kind) as opened:
-        if kind is socket.SOCK_STREAM:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        yield opened
-
-
-def probe_trunk(uri: str, seconds: float = 2.0) -> tuple[bool, str]:
-    """Send one OPTIONS to `uri` and say whether anything answers."""
-    target, _, parameters = uri.removeprefix("sip:").partition(";")
-    host, _, port = target.rpartition("@")[2].partition(":")
-    kind = socket.SOCK_STREAM if "transport=tcp" in parameters else socket.SOCK_DGRAM
-    with _socket(kind) as probe:
-        probe.settimeout(seconds)
-        try:
-            probe.connect((host, int(port or 5060)))
-            own_host, own_port = probe.getsockname()
-            probe.send(_options(uri, own_host, own_port, "TCP" if kind is socket.SOCK_STREAM else "UDP"))
-            status = probe.recv(4096).split(b"\r\n")[0].decode(errors="replace")
-        except (OSError, ValueError) as error:
-            return False, f"{uri} does not answer OPTIONS ({error}); check the address, a firewall, an allow-list"
-    return True, f"{uri} answers OPTIONS with {status}"
-
-
-def _options(uri: str, host: str, port: int, transport: str) -> bytes:
-    token = secrets.token_hex(8)
-    lines = [
-        f"OPTIONS {uri} SIP/2.0",
-        f"Via: SIP/2.0/{transport} {host}:{port};branch=z9hG4bK{token};rport",
-        "Max-Forwards: 70",
-        f"From: <sip:doctor@{host}>;tag={token}",
-        f"To: <{uri}>",
-        f"Call-ID: {token}@onhook",
-        "CSeq: 1 OPTIONS",
-        "Content-Length: 0",
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode()
+def _trunks(settings: Settings, stored: list[TrunkRecord]) -> list[Finding]:
+    """Ask each trunk but the sandbox's whether it answers."""
+    uris = {one.name: one.uri for one in stored if one.id not in (CONFIGURED_TRUNK, SANDBOX_TRUNK)}
+    if settings.trunk_uri is not None:
+        uris = {"ONHOOK_TRUNK_URI": settings.trunk_uri} | uris
+    if not uris:
+        return [Finding("trunks", True, "none; add one with `onhook trunks add`, or use `onhook serve --sandbox`")]
+    return [Finding(f"trunk {name}", *probe_trunk(uri)) for name, uri in uris.items()]

@@ -1,6 +1,8 @@
 """`onhook keys|agents|numbers|trunks`: the configuration objects, kept in the store."""
 
+import re
 import uuid
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -16,10 +18,20 @@ from onhook.store.store import Agent, ApiKey, ConflictError, Number, Store, Trun
 
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 agents = typer.Typer(help="Voice agents.", no_args_is_help=True)
-numbers = typer.Typer(help="Phone numbers of ours.", no_args_is_help=True)
+numbers = typer.Typer(help="Phone numbers to call from.", no_args_is_help=True)
 trunks = typer.Typer(help="SIP trunks.", no_args_is_help=True)
 
 clock = SystemClock()
+
+TRUNK_URI = re.compile(r"sip:[A-Za-z0-9.\[\]:-]+(;transport=(udp|tcp))?")
+
+
+class NumberFormat(StrEnum):
+    """How a trunk wants numbers: `+12025550100`, `12025550100`, or as the country writes them, digits only."""
+
+    E164 = "e164"
+    PLAIN = "plain"
+    NATIONAL = "national"
 
 
 @keys.command("create")
@@ -49,23 +61,27 @@ def list_keys(data: Path | None = DataOption, config: Path | None = ConfigOption
 
 
 @keys.command("revoke")
-def revoke(key_id: str, data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+def revoke(
+    key_id: str = typer.Argument(help="Its id, from `onhook keys list`."),
+    data: Path | None = DataOption,
+    config: Path | None = ConfigOption,
+) -> None:
     """Revoke a key; a running server refuses it from now on."""
 
     async def work(store: Store) -> bool:
         key = await store.get(ApiKey, key_id, None)
-        if key is not None:
-            await store.put(msgspec.structs.replace(key, revoked_at=clock.now_ms()))
+        if key is not None and key.revoked_at is None:
+            await store.put(msgspec.structs.replace(key, revoked_at=clock.now_ms(), secret=None))
         return key is not None
 
     if not with_store(settings_or_exit(config, data), work):
-        fail(f"no key {key_id}")
+        fail(f"no key {key_id}; `onhook keys list` names them")
 
 
 @agents.command("create")
 def create_agent(
-    name: str,
-    kind: LineAgentKind = typer.Option(LineAgentKind.GREETING, help="What the agent does when answered."),
+    name: str = typer.Argument(help="What to call it."),
+    kind: LineAgentKind = typer.Option(LineAgentKind.GREETING, help="What it does once the call is answered."),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -100,23 +116,21 @@ def list_agents(data: Path | None = DataOption, config: Path | None = ConfigOpti
 
 @trunks.command("add")
 def add_trunk(
-    name: str,
-    uri: str = typer.Argument(help="sip:host:port;transport=udp (or tcp)"),
-    username: str | None = typer.Option(None),
-    password: str | None = typer.Option(None, envvar="ONHOOK_TRUNK_PASSWORD", help="Kept encrypted."),
+    name: str = typer.Argument(help="What to call it."),
+    uri: str = typer.Argument(help="sip:host:port;transport=udp (or tcp)."),
+    username: str | None = typer.Option(None, help="User name for digest authentication."),
+    password: str | None = typer.Option(None, envvar="ONHOOK_TRUNK_PASSWORD", help="Its password; kept encrypted."),
     from_user: str | None = typer.Option(None, help="User part of From, when it is not the number."),
     from_domain: str | None = typer.Option(None, help="Host part of From."),
-    number_format: str = typer.Option("e164", help="e164, plain or national."),
+    number_format: NumberFormat = typer.Option(NumberFormat.E164, help="How numbers are written in SIP."),
     identity: bool = typer.Option(False, "--identity", help="Send P-Asserted-Identity."),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
     """Add a trunk and print its id."""
     settings = settings_or_exit(config, data)
-    if not uri.startswith("sip:"):
-        fail("the URI must look like sip:host:port;transport=udp")
-    if number_format not in ("e164", "plain", "national"):
-        fail("the number format is e164, plain or national")
+    if TRUNK_URI.fullmatch(uri) is None:
+        fail(f"the URI must look like sip:host:port;transport=udp (or tcp), not {uri}")
     trunk = TrunkRecord(
         id=f"trunk_{uuid.uuid4().hex[:12]}",
         environment_id=DEFAULT_ENVIRONMENT,
@@ -127,7 +141,7 @@ def add_trunk(
         password=secret_box(settings).encrypt(password) if password else None,
         from_user=from_user,
         from_domain=from_domain,
-        number_format=number_format,
+        number_format=number_format.value,
         identity=identity,
     )
 
@@ -148,23 +162,20 @@ def list_trunks(data: Path | None = DataOption, config: Path | None = ConfigOpti
 
 @numbers.command("add")
 def add_number(
-    number: str,
+    number: str = typer.Argument(help="The number, such as +12025550100."),
     trunk: str = typer.Option(..., help="Id of the trunk it lives on."),
     agent: str | None = typer.Option(None, help="Id of the agent that calls from it."),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
     """Add a number (E.164) and print its id."""
-    try:
-        value = phonenumbers.format_number(phonenumbers.parse(number), phonenumbers.PhoneNumberFormat.E164)
-    except phonenumbers.NumberParseException:
-        fail("the number must be in international format, such as +12025550100")
+    value = _e164(number)
 
     async def work(store: Store) -> str:
         if await store.get(TrunkRecord, trunk, DEFAULT_ENVIRONMENT) is None:
-            return f"no trunk {trunk}"
+            return f"no trunk {trunk}; `onhook trunks list` names them"
         if agent is not None and await store.get(Agent, agent, DEFAULT_ENVIRONMENT) is None:
-            return f"no agent {agent}"
+            return f"no agent {agent}; `onhook agents list` names them"
         try:
             await store.put(Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent))
         except ConflictError:
@@ -183,3 +194,15 @@ def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOpt
     """List the numbers."""
     for number in with_store(settings_or_exit(config, data), lambda store: store.find(Number, None)):
         typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  agent {number.agent_id or '-'}")
+
+
+def _e164(number: str) -> str:
+    """Return a number in E.164, or leave."""
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        parsed = None
+    if parsed is None or not phonenumbers.is_possible_number(parsed):
+        fail(f"the number must be in international format, such as +12025550100, not {number}")
+    text: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return text

@@ -11,8 +11,9 @@ import uvloop
 from onhook.cli.common import ConfigOption, DataOption, fail, settings_or_exit
 from onhook.cli.demo import run_demo
 from onhook.cli.doctor import examine
+from onhook.cli.probes import busy_ports
 from onhook.settings import Settings
-from onhook.supervisor import CANNOT_START, Supervisor
+from onhook.supervisor import CANNOT_START, Supervisor, leave_with_supervisor
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +30,11 @@ def serve(
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
-    """Run the server."""
+    """Run the server until Ctrl-C or SIGTERM, which end all calls. Exit code 78: it cannot start as configured."""
     settings = settings_or_exit(config, data)
+    busy = busy_ports(settings)
+    if busy:
+        fail("\n        ".join(busy), CANNOT_START)
     raise typer.Exit(Supervisor(settings, config, sandbox=sandbox).run())
 
 
@@ -40,35 +44,41 @@ def node(
 ) -> None:
     """Run one node under a supervisor."""
     from onhook.server import NodeError, run_node  # noqa: PLC0415 (the supervisor stays light)
+    from onhook.store.secrets import SecretError  # noqa: PLC0415
     from onhook.store.store import StoreError  # noqa: PLC0415
 
     settings = settings_or_exit(config, None)
     _log(settings)
     try:
         uvloop.run(run_node(settings, carrier))
-    except (NodeError, StoreError, OSError) as error:
+    except (NodeError, StoreError, SecretError, OSError) as error:
         fail(str(error), CANNOT_START)
 
 
 def phone(
-    host: str = typer.Option("127.0.0.1", help="Address to listen on."),
+    host: str = typer.Option("127.0.0.1", help="IPv4 address to listen on; callers must reach it."),
     port: int = typer.Option(5070, help="UDP port to listen on."),
     quiet: bool = typer.Option(False, "--quiet", help="Do not print what happens."),
+    supervised: bool = typer.Option(False, "--supervised", hidden=True),
 ) -> None:
     """Run the sandbox carrier: a SIP far end that misbehaves on demand, by the last two digits dialled."""
     from onhook.lines.sandbox import run_phone  # noqa: PLC0415
 
+    if supervised:
+        leave_with_supervisor()
     printer = (lambda _line: None) if quiet else typer.echo
     try:
         uvloop.run(run_phone(host, port, printer))
     except KeyboardInterrupt:
         sys.exit(0)
+    except (OSError, ValueError) as error:
+        fail(f"cannot listen on {host}:{port}: {error}")
 
 
 def demo(
     leave: bool = typer.Option(False, "--exit", help="Leave after the tour instead of staying up."),
 ) -> None:
-    """Show two real calls being placed, answered, ended and proved, then stay up for you to try."""
+    """Place three real calls, end them, prove it, then stay up for you to try."""
     raise typer.Exit(asyncio.run(run_demo(stay=not leave)))
 
 
@@ -83,6 +93,8 @@ def doctor(data: Path | None = DataOption, config: Path | None = ConfigOption) -
 
 
 def _log(settings: Settings) -> None:
+    if settings.log_level == "INFO":  # uvicorn's start and stop say nothing that ours do not
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )

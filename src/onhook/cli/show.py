@@ -9,7 +9,7 @@ WIDTH = 24
 def call_line(call: dict[str, Any]) -> str:
     """Return one line about a call of the native API."""
     return (
-        f"{call['created_at']}  {call['id']}  {call['from_number']} -> {call['to_number']}"
+        f"{call['created_at']}  {call['call_id']}  {call['from_number']} -> {call['to_number']}"
         f"  {call['state']:9}  {call['outcome'] or '-':9}  {(call['cause'] or {}).get('reason', '-')}"
     )
 
