@@ -19,6 +19,8 @@ from onhook.settings import Settings
 SHORT_LIFE_S = 5.0
 MAX_SHORT_LIVES = 5
 STOP_LIMIT_S = 10.0
+LAST_WORDS_S = 5.0
+"""How long a sandbox carrier goes on after its supervisor's death: the node is saying its goodbyes to it."""
 CANNOT_START = 78
 """Exit code of a node that must not be started again: its configuration is at fault (EX_CONFIG)."""
 
@@ -46,7 +48,7 @@ class Supervisor:
         if not self._sandbox:
             return self._keep_node_alive([])
         port = free_port("127.0.0.1", socket.SOCK_DGRAM)
-        carrier = _start(["phone", "--port", str(port), "--quiet"], self._environment)
+        carrier = _start(["phone", "--port", str(port), "--quiet", "--supervised"], self._environment)
         try:
             return self._keep_node_alive(["--carrier", f"sip:127.0.0.1:{port};transport=udp"])
         finally:
@@ -71,6 +73,17 @@ class Supervisor:
         self._stopping.set()
         if self._node is not None:
             self._node.terminate()
+
+
+def leave_with_supervisor() -> None:
+    """Have this process leave some time after its supervisor died, which is when standard input ends."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        time.sleep(LAST_WORDS_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor-watch", daemon=True).start()
 
 
 def free_port(host: str, kind: socket.SocketKind) -> int:

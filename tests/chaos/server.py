@@ -75,9 +75,10 @@ class Server:
 
     async def until_state(self, call_id: str, state: str, limit_s: float = 5) -> dict[str, Any]:
         """Wait until a call reads `state`."""
-        async with asyncio.timeout(limit_s):
-            while (call := await self.get(call_id))["state"] != state:
-                await asyncio.sleep(POLL_S)
+        deadline = time.monotonic() + limit_s
+        while (call := await self.get(call_id))["state"] != state:
+            assert time.monotonic() < deadline, f"{call['state']}, not {state}"
+            await asyncio.sleep(POLL_S)
         return call
 
     async def ended_once(self, call_id: str, limit_s: float = 5) -> dict[str, Any]:
@@ -165,6 +166,11 @@ async def until(condition: Callable[[], bool], limit_s: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         await asyncio.sleep(POLL_S)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def is_running(pid: int) -> bool:
