@@ -1,10 +1,12 @@
 """The whole HTTP application over a store and a fake engine: `Rig`, and what tests do with it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 from cryptography.fernet import Fernet
 from starlette.types import ASGIApp
 
@@ -26,6 +28,11 @@ from onhook.testing.store import MemoryStore
 
 SCRIPT: dict[str, str | int] = {"00": ANSWERS, "01": RINGS, "02": 486, "03": 603, "05": 404, "19": 503}
 BASE_URL = "http://onhook.test"
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the event loop of the product."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class Tenant:

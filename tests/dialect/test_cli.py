@@ -1,0 +1,313 @@
+"""The command line as people and scripts use it: what it prints, where, and the exit code."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import httpx
+import pytest
+
+from tests.dialect.server_process import bare_environment, free_port, local_environment, onhook, running, serving
+
+pytestmark = pytest.mark.dialect
+
+Run = Callable[..., CompletedProcess[str]]
+CALL_LIMIT_S = 10.0
+
+
+class Sandbox:
+    """A running `onhook serve --sandbox`, its directory and its environment."""
+
+    def __init__(self, cwd: Path, environment: dict[str, str]) -> None:
+        self.cwd = cwd
+        self.environment = environment
+        self.file = json.loads((cwd / "onhook-data" / "sandbox.json").read_text())
+        self.url: str = self.file["base_url"]
+        self.token: str = self.file["token"]
+
+    def run(self, *arguments: str) -> CompletedProcess[str]:
+        return onhook(arguments, self.cwd, self.environment)
+
+    def get(self, path: str, token: str | None = None) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {token or self.token}"})
+
+    def call(self, to_number: str, state: str) -> str:
+        """Place a call, wait until it is in `state`, return its id."""
+        body = {"from_number": self.file["from_number"], "to_number": to_number}
+        headers = {"Authorization": f"Bearer {self.token}"}
+        call_id: str = httpx.post(f"{self.url}/v1/calls", json=body, headers=headers).json()["call_id"]
+        deadline = time.monotonic() + CALL_LIMIT_S
+        while self.get(f"/v1/calls/{call_id}").json()["state"] != state:
+            assert time.monotonic() < deadline, f"{to_number} did not become {state}"
+        return call_id
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    cwd = tmp_path_factory.mktemp("sandbox")
+    environment = local_environment()
+    with serving(cwd, environment, "--sandbox"):
+        yield Sandbox(cwd, environment)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    environment = local_environment()
+
+    def once(*arguments: str, **variables: str) -> CompletedProcess[str]:
+        return onhook(arguments, tmp_path, environment | variables)
+
+    return once
+
+
+# --- configuration objects ---------------------------------------------------------------------------
+
+
+def test_keys_create_prints_the_token_alone_on_one_line(run: Run) -> None:
+    created = run("keys", "create", "--name", "ci")
+    assert created.returncode == 0
+    assert re.fullmatch(r"key_[0-9a-f]{48}\n", created.stdout)
+    assert created.stderr == ""
+    assert re.fullmatch(r"talq_[0-9a-f]{48}\n", run("keys", "create", "--talkover").stdout)
+
+
+def test_keys_list_shows_who_they_are_but_not_the_tokens(run: Run) -> None:
+    token = run("keys", "create", "--name", "ci").stdout.strip()
+    listed = run("keys", "list").stdout
+    assert re.fullmatch(rf"key_[0-9a-f]{{12}}  \.\.\.{token[-4:]}  created [-0-9]+ [:0-9]+Z  ci\n", listed)
+    assert token not in listed
+
+
+def test_a_trunk_an_agent_and_a_number_are_made_from_nothing(run: Run) -> None:
+    trunk = run("trunks", "add", "carrier", "sip:sip.example.net:5060;transport=udp", "--username", "u").stdout.strip()
+    agent = run("agents", "create", "Ada", "--kind", "echo").stdout.strip()
+    number = run("numbers", "add", "+1 202 555 0199", "--trunk", trunk, "--agent", agent).stdout.strip()
+    assert run("trunks", "list").stdout == f"{trunk}  sip:sip.example.net:5060;transport=udp  carrier\n"
+    assert run("agents", "list").stdout == f"{agent}  published  echo      Ada\n"
+    assert run("numbers", "list").stdout == f"{number}  +12025550199  trunk {trunk}  agent {agent}\n"
+
+
+def test_a_trunk_password_is_not_on_the_disk_in_the_clear(run: Run, tmp_path: Path) -> None:
+    added = run("trunks", "add", "carrier", "sip:192.0.2.1", "--password", "correct-horse-battery")
+    assert added.returncode == 0
+    files = [path.read_bytes() for path in (tmp_path / "onhook-data").iterdir()]
+    assert files
+    assert not any(b"correct-horse-battery" in content for content in files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("keys", "revoke", "key_none"), "no key key_none"),
+        (("trunks", "add", "x", "sip.example.net"), "the URI must look like sip:host:port"),
+        (("trunks", "add", "x", "sip:a@b;transport=tls"), "the URI must look like sip:host:port"),
+        (("numbers", "add", "123", "--trunk", "t"), "international format"),
+        (("numbers", "add", "+12025550199", "--trunk", "trunk_none"), "no trunk trunk_none"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_the_exit_code_is_1(run: Run, arguments: tuple[str, ...], complaint: str) -> None:
+    refused = run(*arguments)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("onhook: ")
+    assert complaint in refused.stderr
+
+
+def test_a_number_needs_an_agent_that_exists_and_can_be_added_once(run: Run) -> None:
+    trunk = run("trunks", "add", "carrier", "sip:192.0.2.1").stdout.strip()
+    add = ("numbers", "add", "+12025550199", "--trunk", trunk)
+    assert "no agent nobody" in run(*add, "--agent", "nobody").stderr
+    assert run(*add).returncode == 0
+    again = run(*add)
+    assert (again.returncode, again.stderr) == (1, "onhook: +12025550199 is there already\n")
+
+
+# --- what is wrong with the surroundings -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("serve",), ("doctor",), ("keys", "list"), ("calls", "list")])
+def test_an_unknown_setting_stops_every_command_with_78(run: Run, command: tuple[str, ...]) -> None:
+    refused = run(*command, ONHOOK_STOP_WAIT="5")
+    assert refused.returncode == 78
+    assert refused.stderr == "onhook: configuration: unknown setting in the environment: ONHOOK_STOP_WAIT\n"
+
+
+def test_an_unknown_key_in_the_file_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "onhook.toml").write_text("stop_wait = 5\n")
+    refused = run("serve", "--config", "onhook.toml")
+    assert refused.returncode == 78
+    assert refused.stderr == "onhook: configuration: stop_wait: there is no such setting\n"
+
+
+def test_a_bad_secret_key_is_told_without_a_traceback(run: Run) -> None:
+    refused = run("trunks", "add", "x", "sip:192.0.2.1", "--password", "p", ONHOOK_SECRET_KEY="short")
+    assert refused.returncode == 78
+    assert refused.stderr == "onhook: configuration: the secret key must be 32 bytes in URL-safe base64\n"
+    assert run("serve", ONHOOK_SECRET_KEY="short").returncode == 78
+
+
+def test_a_directory_that_cannot_be_is_told_without_a_traceback(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = run("keys", "create", "--data", "file/below")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("onhook: database file/below/onhook.db: ")
+
+
+@pytest.mark.parametrize("setting", ["ONHOOK_HTTP_BIND", "ONHOOK_SIP_BIND"])
+def test_serve_names_the_address_that_is_taken(run: Run, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused = run("serve", **{setting: address})
+    assert refused.returncode == 78
+    assert f"{address} cannot be bound" in refused.stderr
+    assert setting in refused.stderr
+
+
+def test_no_server_is_told_with_its_address(run: Run) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    refused = run("calls", "list", "--token", "key_x", ONHOOK_HTTP_BIND=address)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"onhook: no server answers at http://{address} (")
+    assert "onhook serve" in refused.stderr
+
+
+def test_calls_need_a_key(run: Run) -> None:
+    refused = run("calls", "list")
+    assert refused.returncode == 1
+    assert "onhook keys create" in refused.stderr
+
+
+# --- a running server --------------------------------------------------------------------------------
+
+
+def test_calls_list_show_and_stop(sandbox: Sandbox) -> None:
+    talking = sandbox.call("+12025550100", "answered")
+    ringing = sandbox.call("+12025550101", "ringing")
+    assert sandbox.run("calls", "list", "--live", "--ids").stdout.split() == [ringing, talking]
+    line = sandbox.run("calls", "list", "--limit", "1").stdout
+    assert re.fullmatch(rf"[-0-9T:.]+Z  {ringing}  \+12025550100 -> \+12025550101  ringing    -          -\n", line)
+
+    stopped = sandbox.run("calls", "stop", talking, ringing, "--reason", "closing time")
+    assert stopped.returncode == 0
+    assert stopped.stdout == f"{talking}  ended  completed  confirmed\n{ringing}  ended  canceled  confirmed\n"
+    assert sandbox.get(f"/v1/calls/{talking}").json()["cause"]["text"] == "closing time"
+    assert sandbox.run("calls", "list", "--live").stdout == ""
+    assert talking in sandbox.run("calls", "list").stdout
+
+    shown = sandbox.run("calls", "show", talking).stdout.splitlines()
+    assert shown[0].split()[1] == talking
+    assert any(re.search(r"call\.stop_requested +api_stop by api_key:key_", line) for line in shown)
+    assert re.search(r"BYE \(CSeq \d+\) sent once at \d+ ms, answered 200 at \d+ ms", shown[-1])
+
+
+def test_a_stop_of_an_ended_call_is_no_error(sandbox: Sandbox) -> None:
+    call_id = sandbox.call("+12025550102", "ended")
+    stopped = sandbox.run("calls", "stop", call_id)
+    assert (stopped.returncode, stopped.stdout) == (0, f"{call_id}  ended  busy  already_ended\n")
+
+
+def test_a_stop_that_is_not_confirmed_yet_exits_with_3(sandbox: Sandbox) -> None:
+    call_id = sandbox.call("+12025550110", "answered")
+    stopped = sandbox.run("calls", "stop", call_id, "--wait", "0.1")
+    assert (stopped.returncode, stopped.stdout) == (3, f"{call_id}  ending  completed  pending\n")
+
+
+def test_an_unknown_call_does_not_keep_the_others_from_being_stopped(sandbox: Sandbox) -> None:
+    call_id = sandbox.call("+12025550100", "answered")
+    stopped = sandbox.run("calls", "stop", "call_none", call_id)
+    assert stopped.returncode == 1
+    assert stopped.stderr == "onhook: call_none: 404: There is no such call in this environment.\n"
+    assert stopped.stdout == f"{call_id}  ended  completed  confirmed\n"
+
+
+def test_an_unknown_call_is_told_with_exit_code_1(sandbox: Sandbox) -> None:
+    shown = sandbox.run("calls", "show", "call_none")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == "onhook: 404: There is no such call in this environment.\n"
+
+
+def test_a_wrong_token_is_told_with_exit_code_1(sandbox: Sandbox) -> None:
+    refused = sandbox.run("calls", "list", "--token", "key_wrong")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("onhook: 401: Send a valid API key")
+
+
+def test_a_revoked_key_is_refused_at_once_by_the_running_server(sandbox: Sandbox) -> None:
+    token = sandbox.run("keys", "create", "--name", "short-lived").stdout.strip()
+    assert sandbox.get("/v1/calls", token).status_code == 200
+    (line,) = (line for line in sandbox.run("keys", "list").stdout.splitlines() if line.endswith("short-lived"))
+    assert sandbox.run("keys", "revoke", line.split()[0]).returncode == 0
+    assert sandbox.get("/v1/calls", token).status_code == 401
+    assert sandbox.get("/v1/calls").status_code == 200
+
+
+def test_a_second_server_on_the_same_data_is_refused(sandbox: Sandbox) -> None:
+    refused = onhook(("serve",), sandbox.cwd, local_environment())
+    assert refused.returncode == 78
+    assert refused.stderr == "onhook: another onhook server is running on onhook-data\n"
+
+
+def test_serve_says_where_it_is_and_leaves_with_0(tmp_path: Path) -> None:
+    environment = local_environment()
+    with serving(tmp_path, environment) as lines:
+        assert lines == [f"onhook is ready at http://{environment['ONHOOK_HTTP_BIND']}\n"]
+        assert httpx.get(f"http://{environment['ONHOOK_HTTP_BIND']}/healthz").status_code == 200
+
+
+# --- doctor and phone --------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing_wrong_with_a_running_sandbox(sandbox: Sandbox) -> None:
+    checked = sandbox.run("doctor")
+    assert checked.returncode == 0, checked.stdout
+    assert f"ok   server: runs at {sandbox.url} and is ready\n" in checked.stdout
+    assert "BAD" not in checked.stdout
+
+
+def test_doctor_says_what_a_new_directory_lacks(run: Run) -> None:
+    checked = run("doctor")
+    assert checked.returncode == 1
+    assert "BAD  keys: none; run `onhook keys create`" in checked.stdout
+    assert "BAD  numbers: none; run `onhook numbers add`" in checked.stdout
+    assert re.search(r"ok   ports: \S+ \(HTTP\) and \S+ \(SIP\) are free", checked.stdout)
+
+
+def test_doctor_asks_every_trunk_whether_it_answers(run: Run, tmp_path: Path) -> None:
+    port, silent = free_port(), free_port()
+    run("trunks", "add", "good", f"sip:127.0.0.1:{port};transport=udp")
+    run("trunks", "add", "dead", f"sip:127.0.0.1:{silent};transport=tcp")
+    command = ["onhook", "phone", "--port", str(port)]
+    with running(command, "listens on", tmp_path, bare_environment()):
+        checked = run("doctor")
+    assert f"ok   trunk good: sip:127.0.0.1:{port};transport=udp answers OPTIONS with SIP/2.0 " in checked.stdout
+    assert f"BAD  trunk dead: sip:127.0.0.1:{silent};transport=tcp does not answer OPTIONS" in checked.stdout
+    assert checked.returncode == 1
+
+
+def test_phone_says_where_it_listens_and_what_its_numbers_do(tmp_path: Path) -> None:
+    port = free_port()
+    with running(["onhook", "phone", "--port", str(port)], "+12025550121", tmp_path, bare_environment()) as lines:
+        assert lines[0] == f"The sandbox carrier listens on sip:127.0.0.1:{port};transport=udp\n"
+        assert len(lines) == 23
+
+
+def test_phone_on_a_taken_port_says_so(run: Run) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        refused = run("phone", "--port", str(port))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"onhook: cannot listen on 127.0.0.1:{port}: ")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "serve", "phone", "demo", "doctor", "keys create", "numbers add", "trunks add", "calls stop"]
+)
+def test_every_command_has_help(run: Run, command: str) -> None:
+    helped = run(*command.split(), "--help")
+    assert helped.returncode == 0
+    assert "Usage: onhook" in helped.stdout
