@@ -13,7 +13,7 @@ from onhook.cli.demo import run_demo
 from onhook.cli.doctor import examine
 from onhook.cli.probes import busy_ports
 from onhook.settings import Settings
-from onhook.supervisor import CANNOT_START, Supervisor, leave_with_supervisor, leave_with_supervisor
+from onhook.supervisor import CANNOT_START, Supervisor, leave_with_supervisor
 
 
 def register(app: typer.Typer) -> None:
@@ -64,8 +64,6 @@ def phone(
     """Run the sandbox carrier: a SIP far end that misbehaves on demand, by the last two digits dialled."""
     from onhook.lines.sandbox import run_phone  # noqa: PLC0415
 
-    if supervised:
-        leave_with_supervisor()
     if supervised:
         leave_with_supervisor()
     printer = (lambda _line: None) if quiet else typer.echo
