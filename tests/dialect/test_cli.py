@@ -10,7 +10,6 @@ from subprocess import CompletedProcess
 
 import httpx
 import pytest
-
 from tests.dialect.server_process import bare_environment, free_port, local_environment, onhook, running, serving
 
 pytestmark = pytest.mark.dialect
@@ -304,10 +303,9 @@ def test_phone_on_a_taken_port_says_so(run: Run) -> None:
     assert refused.stderr.startswith(f"onhook: cannot listen on 127.0.0.1:{port}: ")
 
 
-@pytest.mark.parametrize(
-    "command", ["", "serve", "phone", "demo", "doctor", "keys create", "numbers add", "trunks add", "calls stop"]
-)
-def test_every_command_has_help(run: Run, command: str) -> None:
-    helped = run(*command.split(), "--help")
+def test_help_names_the_commands(run: Run) -> None:
+    helped = run("--help")
     assert helped.returncode == 0
-    assert "Usage: onhook" in helped.stdout
+    for command in ("serve", "phone", "demo", "doctor", "keys", "agents", "numbers", "trunks", "calls"):
+        assert re.search(rf"^\W*{command}\b", helped.stdout, re.MULTILINE)
+    assert not re.search(r"^\W*node\b", helped.stdout, re.MULTILINE)
