@@ -10,6 +10,7 @@ bytes; `to_wire` and `from_wire` translate what people wrote or read.
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -36,6 +37,10 @@ _CANONICAL = {
     ]
 }  # fmt: skip
 
+_REQUIRED = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
+_SINGLE = frozenset({"From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards"})
+"""Headers that stand once: with two, nobody can say which call or bytes are meant (RFC 4475 3.3.8, 3.3.9)."""
+
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?$")
 _REQUEST_LINE = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,64}) (\S{1,2048}) SIP/2\.0$")
 _NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+$")
@@ -46,7 +51,8 @@ _Q850 = re.compile(r"Q\.850\s*;(?:[^,]*;)?\s*cause\s*=\s*(\d{1,3})", re.I)
 
 _PHRASES = {
     100: "Trying", 200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed",
-    415: "Unsupported Media Type", 420: "Bad Extension", 422: "Session Interval Too Small",
+    415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension",
+    422: "Session Interval Too Small",
     481: "Call/Transaction Does Not Exist", 487: "Request Terminated", 488: "Not Acceptable Here",
     491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented",
 }  # fmt: skip
@@ -212,8 +218,8 @@ def _unfold(head: str) -> list[str]:
     if len(raw) > MAX_LINES:
         raise MessageError(f"more than {MAX_LINES} lines of headers")
     for line in raw:
-        if "\r" in line or "\0" in line:
-            raise MessageError("a stray control character")
+        if "\r" in line:
+            raise MessageError("a stray carriage return")
         if line[:1] in (" ", "\t") and lines:
             lines[-1] = f"{lines[-1]} {line.strip()}"
         else:
@@ -231,9 +237,11 @@ def _header(line: str) -> Header:
 
 
 def _cut_body(headers: tuple[Header, ...], body: bytes) -> bytes:
-    names = {name for name, _ in headers}
-    if missing := {"Via", "From", "To", "Call-ID", "CSeq"} - names:
+    counts = Counter(name for name, _ in headers)
+    if missing := _REQUIRED - counts.keys():
         raise MessageError(f"missing headers: {', '.join(sorted(missing))}")
+    if repeated := {name for name in _SINGLE if counts[name] > 1}:
+        raise MessageError(f"repeated headers: {', '.join(sorted(repeated))}")
     stated = next((value for name, value in headers if name == "Content-Length"), None)
     if stated is None:
         return body
