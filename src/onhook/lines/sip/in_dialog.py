@@ -30,6 +30,14 @@ def refuse_method(transaction: ServerTransaction, tag: str = "") -> None:
     transaction.respond(status, tag=tag, headers=(("Allow", ALLOW),))
 
 
+def refuse_extension(transaction: ServerTransaction, tag: str = "") -> bool:
+    """Answer 420 to a request that requires what we do not know (RFC 3261 section 8.2.2.3); False when it does not."""
+    unknown = transaction.request.tokens("Require") - SUPPORTED_EXTENSIONS
+    if unknown:
+        transaction.respond(420, tag=tag, headers=(("Unsupported", ", ".join(sorted(unknown))),))
+    return bool(unknown)
+
+
 class InDialogServer:
     """Serves the requests of one leg's dialogs.
 
@@ -88,8 +96,7 @@ class InDialogServer:
     def _renegotiate(self, transaction: ServerTransaction, dialog: Dialog, audio: Audio) -> None:
         """Answer a re-INVITE or UPDATE: hold, new target, new address for audio, session refresh."""
         request = transaction.request
-        if unknown := request.tokens("Require") - SUPPORTED_EXTENSIONS:
-            transaction.respond(420, headers=(("Unsupported", ", ".join(sorted(unknown))),))
+        if refuse_extension(transaction):
             return
         if self._refresh.is_pending:
             transaction.respond(491)

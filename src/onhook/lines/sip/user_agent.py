@@ -13,7 +13,7 @@ from onhook.lines.sip.address import Destination, bracketed
 from onhook.lines.sip.audio import Audio
 from onhook.lines.sip.context import ALLOW, Context, Credentials, Network, SipSettings
 from onhook.lines.sip.credentials import Account
-from onhook.lines.sip.in_dialog import capabilities, refuse_method
+from onhook.lines.sip.in_dialog import capabilities, refuse_extension, refuse_method
 from onhook.lines.sip.invite import build_invite, trunk_destination
 from onhook.lines.sip.layer import TransactionLayer
 from onhook.lines.sip.leg import NOT_SENT, Leg, LegIdentity
@@ -147,7 +147,7 @@ class UserAgent:
         elif request.to_tag:
             transaction.respond(481)
         elif request.method == "OPTIONS":
-            transaction.respond(200, tag=new_tag(), headers=capabilities())
+            _tell_capabilities(transaction)
         elif request.method in OUT_OF_DIALOG:
             transaction.respond(OUT_OF_DIALOG[request.method], tag=new_tag(), headers=(("Allow", ALLOW),))
         else:
@@ -206,3 +206,11 @@ class UserAgent:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _tell_capabilities(transaction: ServerTransaction) -> None:
+    """Answer an OPTIONS outside any dialog, in the order of checks of RFC 3261 section 8.2.2."""
+    if not transaction.request.uri.lower().startswith(("sip:", "sips:")):
+        transaction.respond(416, tag=new_tag())
+    elif not refuse_extension(transaction, tag=new_tag()):
+        transaction.respond(200, tag=new_tag(), headers=capabilities())
