@@ -1,0 +1,93 @@
+"""onhook as its own process, as it is run for real, with a far end of ours as its carrier."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.http import Connection, request
+from onhook.provision import SandboxFile, read_sandbox
+
+START_LIMIT_S = 20.0
+ANSWER_LIMIT_S = 10.0
+
+
+class Server:
+    """A running server and what is needed to call its API."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sandbox: SandboxFile) -> None:
+        self.pid = process.pid
+        self.port = int(sandbox.base_url.rpartition(":")[2])
+        self.connection = Connection(self.port)
+        self._sandbox = sandbox
+
+    def place(self) -> str:
+        """Place a call and wait until its row says that it is answered; return its id."""
+        agent = f"/api/v1/agents/{self._sandbox.agent_id}"
+        made = self._json("POST", f"{agent}/call", {"to": "+12025550100"})
+        call_id: str = made["data"]["id"]
+        deadline = time.monotonic() + ANSWER_LIMIT_S
+        while self._json("GET", f"/v1/calls/{call_id}")["state"] != "answered":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"call {call_id} is not answered")
+            time.sleep(0.002)
+        return call_id
+
+    def end_call(self, call_id: str) -> bytes:
+        """Compose the request that ends a call."""
+        path = f"/api/v1/agents/{self._sandbox.agent_id}/end-call"
+        return request("POST", path, self._sandbox.token, {"call_sid": call_id})
+
+    def sip_call_id(self, call_id: str) -> str:
+        """Return the SIP Call-ID of a call."""
+        found: str = self._json("GET", f"/v1/calls/{call_id}")["sip_call_id"]
+        return found
+
+    def _json(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        status, answer = self.connection.exchange(request(method, path, self._sandbox.token, body))
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: {status} {answer.decode()}")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+
+def environment(data_dir: Path) -> dict[str, str]:
+    """Return an environment in which a server takes free ports and keeps its data in `data_dir`."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ONHOOK_")}
+    return clean | {
+        "ONHOOK_DATA_DIR": str(data_dir),
+        "ONHOOK_HTTP_BIND": "127.0.0.1:0",
+        "ONHOOK_SIP_BIND": "127.0.0.1:0",
+        "ONHOOK_LOG_LEVEL": "WARNING",
+    }
+
+
+@contextlib.contextmanager
+def server(data_dir: Path, sip_port: int) -> Iterator[Server]:
+    """Run a node whose calls all go to the far end at `sip_port`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onhook", "node", "--carrier", f"sip:127.0.0.1:{sip_port};transport=udp"],
+        env=environment(data_dir),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield Server(process, _ready(process, data_dir))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ready(process: subprocess.Popen[bytes], data_dir: Path) -> SandboxFile:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        sandbox = read_sandbox(data_dir)
+        if sandbox is not None:
+            return sandbox
+        time.sleep(0.02)
+    raise RuntimeError("the server did not start")
