@@ -154,7 +154,13 @@ async def test_stray_line_breaks_do_not_keep_a_connection_open(memory_rig: Rig) 
 async def test_a_client_that_never_reads_is_cut_off(memory_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = memory_rig
     lost = asyncio.Event()
-    monkeypatch.setattr(GuardedProtocol, "connection_lost", lambda *_: lost.set())
+    connection_lost = GuardedProtocol.connection_lost
+
+    def noted(protocol: GuardedProtocol, error: Exception | None) -> None:
+        connection_lost(protocol, error)
+        lost.set()
+
+    monkeypatch.setattr(GuardedProtocol, "connection_lost", noted)
     async with serving(rig) as server:
         with socket.socket() as stubborn:
             stubborn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -61,17 +61,15 @@ def dialect_of(path: str) -> str:
 
 
 def _bare_app(dialect: str) -> FastAPI:
-    app = FastAPI(
+    return FastAPI(
         title=TITLES[dialect],
         version=__version__,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        routes=[route for router in ROUTERS[dialect] for route in router.routes],
     )
-    for router in ROUTERS[dialect]:
-        app.include_router(router)
-    return app
 
 
 def _dialect_app(dialect: str, services: Services) -> FastAPI:

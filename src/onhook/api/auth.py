@@ -1,16 +1,10 @@
 """Bearer tokens: who is calling. A token of either shape (`talq_...`, `key_...`) works on every endpoint."""
 
-from typing import Annotated
-
-from fastapi import Depends, HTTPException
-from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from onhook.api.services import Caller, Services
 from onhook.store.secrets import hash_token, same_token
-
-BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="An API key: `Authorization: Bearer <token>`")
-"""Describes the header in the OpenAPI documents; `authenticate` does the work."""
 
 
 def services_of(request: Request) -> Services:
@@ -35,14 +29,3 @@ async def authenticate(request: Request) -> Caller:
     if key is None or not same_token(key.token_sha256, digest) or key.revoked_at is not None:
         raise HTTPException(401)
     return Caller(services, key)
-
-
-async def _caller(request: Request) -> Caller:
-    caller = request.state.caller
-    if not isinstance(caller, Caller):
-        raise TypeError("the route does not authenticate")
-    return caller
-
-
-CallerOf = Annotated[Caller, Depends(_caller)]
-"""The type of an endpoint's parameter that takes the authenticated caller."""

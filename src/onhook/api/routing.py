@@ -4,19 +4,27 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 import msgspec
-from fastapi import HTTPException
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from onhook.api.auth import authenticate
+from onhook.api.services import Caller
 
 MAX_DEPTH = 64
 """How deep objects and lists may nest; what is deeper could not be written out again."""
 
 
-class StrictRequest(Request):
-    """A request whose body must be JSON by RFC 8259: no NaN, no lone surrogates, no endless nesting."""
+class CallerRequest(Request):
+    """A request of a known caller. Its body must be JSON by RFC 8259: no NaN, no lone surrogates, no endless nesting.
+
+    Endpoints take it as their first parameter, and find in `caller` who asks.
+    """
+
+    def __init__(self, request: Request, caller: Caller) -> None:
+        super().__init__(request.scope, request.receive)
+        self.caller = caller
 
     async def json(self) -> Any:
         """Parse the body. Raises `msgspec.DecodeError`."""
@@ -29,17 +37,17 @@ class StrictRequest(Request):
 class CheckedRoute(APIRoute):
     """A route that checks the token before anything else, and the content type before it reads the body."""
 
-    request_class: ClassVar[type[Request]] = StrictRequest
+    request_class: ClassVar[type[CallerRequest]] = CallerRequest
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks."""
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            request.state.caller = await authenticate(request)
+            caller = await authenticate(request)
             if self.body_field is not None and (self.body_field.field_info.is_required() or has_body(request)):
                 require_json(request)
-            return await handle(self.request_class(request.scope, request.receive))
+            return await handle(self.request_class(request, caller))
 
         return checked
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from onhook.api.anunzi.errors import failure, refused
@@ -11,8 +11,7 @@ from onhook.api.anunzi.idempotency import RecentCalls
 from onhook.api.anunzi.listing import ListCalls, list_page
 from onhook.api.anunzi.mapping import phone_call
 from onhook.api.anunzi.schemas import Calls, CreatePhoneCall, Error, PhoneCall
-from onhook.api.auth import BEARER, CallerOf
-from onhook.api.routing import CheckedRoute
+from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.api.stops import proof_header, stop_call
 from onhook.calls.call import CallDetails, Dialect
@@ -40,12 +39,13 @@ COMMON: dict[int | str, dict[str, Any]] = {
     500: {"model": Error},
 }
 
-router = APIRouter(route_class=CheckedRoute, dependencies=[Security(BEARER)], tags=["calls"], responses=COMMON)
+router = APIRouter(route_class=CheckedRoute, tags=["calls"], responses=COMMON)
 
 
 @router.post("/v2/create-phone-call", status_code=201, response_model_exclude_none=True)
-async def create_phone_call(request: Request, caller: CallerOf, body: CreatePhoneCall) -> PhoneCall:
+async def create_phone_call(request: CallerRequest, body: CreatePhoneCall) -> PhoneCall:
     """Dial a number. The call is durable when this answers."""
+    caller = request.caller
     if body.agent_override:
         raise failure(400, "agent_override is not supported by this server.")
     agent = await _agent_for(caller, body)
@@ -74,8 +74,9 @@ async def create_phone_call(request: Request, caller: CallerOf, body: CreatePhon
 
 
 @router.get("/v2/get-call/{call_id:any}", response_model_exclude_none=True)
-async def get_call(caller: CallerOf, call_id: str) -> PhoneCall:
+async def get_call(request: CallerRequest, call_id: str) -> PhoneCall:
     """Return one call."""
+    caller = request.caller
     call = await caller.store.get_call(_checked(call_id), caller.environment_id)
     if call is None:
         raise failure(422)
@@ -83,8 +84,9 @@ async def get_call(caller: CallerOf, call_id: str) -> PhoneCall:
 
 
 @router.post("/v3/list-calls", response_model_exclude_none=True)
-async def list_calls(caller: CallerOf, body: ListCalls | None = None) -> Calls:
+async def list_calls(request: CallerRequest, body: ListCalls | None = None) -> Calls:
     """List calls, newest first unless `sort_order` says otherwise."""
+    caller = request.caller
     listed = await list_page(caller, body or ListCalls())
     agents = {agent_id: await _agent(caller, agent_id) for agent_id in {call.agent_id for call in listed.calls}}
     return Calls(
@@ -96,12 +98,13 @@ async def list_calls(caller: CallerOf, body: ListCalls | None = None) -> Calls:
 
 
 @router.post("/v2/stop-call/{call_id:any}", status_code=204)
-async def stop(caller: CallerOf, call_id: str) -> Response:
+async def stop(request: CallerRequest, call_id: str) -> Response:
     """End a call in whatever state it is. A body is never read.
 
     The stop is durable and carried out when this answers; the header `Onhook-Proof` says whether the far end
     has confirmed it. Stopping a call that is over answers 204 again and changes nothing.
     """
+    caller = request.caller
     stopped = await stop_call(caller, _checked(call_id))
     if stopped is None:
         raise failure(422)

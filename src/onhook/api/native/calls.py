@@ -5,9 +5,8 @@ import binascii
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Security
+from fastapi import APIRouter, Query
 
-from onhook.api.auth import BEARER, CallerOf
 from onhook.api.native.errors import not_found, problem, refused
 from onhook.api.native.mapping import call_out, stopped_call, timeline
 from onhook.api.native.schemas import (
@@ -20,7 +19,7 @@ from onhook.api.native.schemas import (
     StoppedCall,
     Timeline,
 )
-from onhook.api.routing import CheckedRoute
+from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.api.stops import stop_call
 from onhook.calls.call import Call, CallDetails, Dialect, Event
@@ -32,7 +31,6 @@ EVENT_BATCH = 1000
 router = APIRouter(
     prefix="/v1",
     route_class=CheckedRoute,
-    dependencies=[Security(BEARER)],
     tags=["calls"],
     responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
@@ -46,8 +44,9 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 
 @router.post("/calls", status_code=201)
-async def create_call(caller: CallerOf, body: CreateCall) -> CallOut:
+async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
     """Dial a number. The call is durable when this answers."""
+    caller = request.caller
     order = PlaceOrder(
         environment_id=caller.environment_id,
         dialect=Dialect.NATIVE,
@@ -66,8 +65,9 @@ async def create_call(caller: CallerOf, body: CreateCall) -> CallOut:
 
 
 @router.get("/calls")
-async def list_calls(caller: CallerOf, query: Annotated[CallsQuery, Query()]) -> CallPage:
+async def list_calls(request: CallerRequest, query: Annotated[CallsQuery, Query()]) -> CallPage:
     """List calls by creation, newest first unless `order` says otherwise."""
+    caller = request.caller
     where = CallFilter(
         environment_id=caller.environment_id,
         states=(query.state,) if query.state else (),
@@ -83,17 +83,19 @@ async def list_calls(caller: CallerOf, query: Annotated[CallsQuery, Query()]) ->
 
 
 @router.get("/calls/{call_id}")
-async def get_call(caller: CallerOf, call_id: str) -> CallOut:
+async def get_call(request: CallerRequest, call_id: str) -> CallOut:
     """Return one call."""
+    caller = request.caller
     return call_out(await _call(caller, call_id))
 
 
 @router.post("/calls/{call_id}/stop")
-async def stop(caller: CallerOf, call_id: str, body: StopCall | None = None) -> StoppedCall:
+async def stop(request: CallerRequest, call_id: str, body: StopCall | None = None) -> StoppedCall:
     """End a call in whatever state it is, and tell how far its end is proved.
 
     The stop is durable and carried out when this answers. A second stop returns the first one's record.
     """
+    caller = request.caller
     order = body or StopCall()
     stopped = await stop_call(caller, call_id, text=order.reason, wait_ms=order.wait_ms)
     if stopped is None:
@@ -102,8 +104,9 @@ async def stop(caller: CallerOf, call_id: str, body: StopCall | None = None) -> 
 
 
 @router.get("/calls/{call_id}/timeline")
-async def get_timeline(caller: CallerOf, call_id: str) -> Timeline:
+async def get_timeline(request: CallerRequest, call_id: str) -> Timeline:
     """Return what happened to a call, in order, and how long things took."""
+    caller = request.caller
     call = await _call(caller, call_id)
     events: list[Event] = []
     while batch := await caller.store.events(call.id, after=events[-1].seq if events else 0, limit=EVENT_BATCH):

@@ -4,9 +4,8 @@ import secrets
 
 import msgspec
 import phonenumbers
-from fastapi import APIRouter, Response, Security
+from fastapi import APIRouter, Response
 
-from onhook.api.auth import BEARER, CallerOf
 from onhook.api.errors import ApiError
 from onhook.api.native.errors import not_found, problem
 from onhook.api.native.schemas import (
@@ -25,7 +24,7 @@ from onhook.api.native.schemas import (
     TrunkOut,
     Trunks,
 )
-from onhook.api.routing import CheckedRoute
+from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.api.times import iso_ms, iso_ms_or_none
 from onhook.calls.call import Dialect, new_agent_id
@@ -35,7 +34,6 @@ from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, TrunkRec
 router = APIRouter(
     prefix="/v1",
     route_class=CheckedRoute,
-    dependencies=[Security(BEARER)],
     responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
 
@@ -44,14 +42,16 @@ router = APIRouter(
 
 
 @router.get("/agents", tags=["agents"])
-async def list_agents(caller: CallerOf) -> Agents:
+async def list_agents(request: CallerRequest) -> Agents:
     """List the environment's agents, newest first."""
+    caller = request.caller
     return Agents(items=[_agent_out(one) for one in await caller.store.find(Agent, caller.environment_id)])
 
 
 @router.post("/agents", tags=["agents"], status_code=201)
-async def create_agent(caller: CallerOf, body: PutAgent) -> AgentOut:
+async def create_agent(request: CallerRequest, body: PutAgent) -> AgentOut:
     """Create an agent."""
+    caller = request.caller
     now = caller.now_ms()
     agent = Agent(
         id=new_agent_id(Dialect.NATIVE),
@@ -68,14 +68,16 @@ async def create_agent(caller: CallerOf, body: PutAgent) -> AgentOut:
 
 
 @router.get("/agents/{agent_id}", tags=["agents"])
-async def get_agent(caller: CallerOf, agent_id: str) -> AgentOut:
+async def get_agent(request: CallerRequest, agent_id: str) -> AgentOut:
     """Return one agent."""
+    caller = request.caller
     return _agent_out(await _existing(caller, Agent, agent_id, "agent"))
 
 
 @router.put("/agents/{agent_id}", tags=["agents"])
-async def replace_agent(caller: CallerOf, agent_id: str, body: PutAgent) -> AgentOut:
+async def replace_agent(request: CallerRequest, agent_id: str, body: PutAgent) -> AgentOut:
     """Replace an agent; its version counts up. Running calls keep what they began with."""
+    caller = request.caller
     agent = await _existing(caller, Agent, agent_id, "agent")
     agent = msgspec.structs.replace(agent, version=agent.version + 1, updated_at=caller.now_ms(), **_agent_fields(body))
     await caller.store.put(agent)
@@ -83,8 +85,9 @@ async def replace_agent(caller: CallerOf, agent_id: str, body: PutAgent) -> Agen
 
 
 @router.delete("/agents/{agent_id}", tags=["agents"], status_code=204, responses={409: {"model": Problem}})
-async def delete_agent(caller: CallerOf, agent_id: str) -> Response:
+async def delete_agent(request: CallerRequest, agent_id: str) -> Response:
     """Delete an agent that no number uses."""
+    caller = request.caller
     numbers = await caller.store.find(Number, caller.environment_id)
     return await _delete(caller, Agent, agent_id, "agent", [one for one in numbers if one.agent_id == agent_id])
 
@@ -93,14 +96,16 @@ async def delete_agent(caller: CallerOf, agent_id: str) -> Response:
 
 
 @router.get("/numbers", tags=["numbers"])
-async def list_numbers(caller: CallerOf) -> Numbers:
+async def list_numbers(request: CallerRequest) -> Numbers:
     """List the environment's numbers, newest first."""
+    caller = request.caller
     return Numbers(items=[_number_out(one) for one in await caller.store.find(Number, caller.environment_id)])
 
 
 @router.post("/numbers", tags=["numbers"], status_code=201, responses={409: {"model": Problem}})
-async def create_number(caller: CallerOf, body: PutNumber) -> NumberOut:
+async def create_number(request: CallerRequest, body: PutNumber) -> NumberOut:
     """Add a number."""
+    caller = request.caller
     number = Number(
         id=f"num_{secrets.token_hex(12)}",
         environment_id=caller.environment_id,
@@ -113,8 +118,9 @@ async def create_number(caller: CallerOf, body: PutNumber) -> NumberOut:
 
 
 @router.put("/numbers/{number_id}", tags=["numbers"], responses={409: {"model": Problem}})
-async def replace_number(caller: CallerOf, number_id: str, body: PutNumber) -> NumberOut:
+async def replace_number(request: CallerRequest, number_id: str, body: PutNumber) -> NumberOut:
     """Replace a number: bind it to another agent or trunk."""
+    caller = request.caller
     number = await _existing(caller, Number, number_id, "number")
     value = await _checked_number(caller, body)
     number = msgspec.structs.replace(number, number=value, trunk_id=body.trunk_id, agent_id=body.agent_id)
@@ -122,8 +128,9 @@ async def replace_number(caller: CallerOf, number_id: str, body: PutNumber) -> N
 
 
 @router.delete("/numbers/{number_id}", tags=["numbers"], status_code=204)
-async def delete_number(caller: CallerOf, number_id: str) -> Response:
+async def delete_number(request: CallerRequest, number_id: str) -> Response:
     """Delete a number."""
+    caller = request.caller
     return await _delete(caller, Number, number_id, "number", [])
 
 
@@ -131,14 +138,16 @@ async def delete_number(caller: CallerOf, number_id: str) -> Response:
 
 
 @router.get("/trunks", tags=["trunks"])
-async def list_trunks(caller: CallerOf) -> Trunks:
+async def list_trunks(request: CallerRequest) -> Trunks:
     """List the environment's trunks, newest first."""
+    caller = request.caller
     return Trunks(items=[_trunk_out(one) for one in await caller.store.find(TrunkRecord, caller.environment_id)])
 
 
 @router.post("/trunks", tags=["trunks"], status_code=201)
-async def create_trunk(caller: CallerOf, body: PutTrunk) -> TrunkOut:
+async def create_trunk(request: CallerRequest, body: PutTrunk) -> TrunkOut:
     """Add a trunk."""
+    caller = request.caller
     fields = body.model_dump(exclude={"password"})
     trunk = TrunkRecord(
         id=f"trunk_{secrets.token_hex(12)}",
@@ -152,8 +161,9 @@ async def create_trunk(caller: CallerOf, body: PutTrunk) -> TrunkOut:
 
 
 @router.put("/trunks/{trunk_id}", tags=["trunks"])
-async def replace_trunk(caller: CallerOf, trunk_id: str, body: PutTrunk) -> TrunkOut:
+async def replace_trunk(request: CallerRequest, trunk_id: str, body: PutTrunk) -> TrunkOut:
     """Replace a trunk; without a password in the body it keeps the one it has."""
+    caller = request.caller
     trunk = await _existing(caller, TrunkRecord, trunk_id, "trunk")
     trunk = msgspec.structs.replace(trunk, **body.model_dump(exclude={"password"}))
     if body.password:
@@ -163,8 +173,9 @@ async def replace_trunk(caller: CallerOf, trunk_id: str, body: PutTrunk) -> Trun
 
 
 @router.delete("/trunks/{trunk_id}", tags=["trunks"], status_code=204, responses={409: {"model": Problem}})
-async def delete_trunk(caller: CallerOf, trunk_id: str) -> Response:
+async def delete_trunk(request: CallerRequest, trunk_id: str) -> Response:
     """Delete a trunk that no number uses."""
+    caller = request.caller
     numbers = await caller.store.find(Number, caller.environment_id)
     return await _delete(caller, TrunkRecord, trunk_id, "trunk", [one for one in numbers if one.trunk_id == trunk_id])
 
@@ -173,14 +184,16 @@ async def delete_trunk(caller: CallerOf, trunk_id: str) -> Response:
 
 
 @router.get("/keys", tags=["keys"])
-async def list_keys(caller: CallerOf) -> Keys:
+async def list_keys(request: CallerRequest) -> Keys:
     """List the environment's keys, revoked ones too, newest first."""
+    caller = request.caller
     return Keys(items=[_key_out(one) for one in await caller.store.find(ApiKey, caller.environment_id)])
 
 
 @router.post("/keys", tags=["keys"], status_code=201)
-async def create_key(caller: CallerOf, body: CreateKey) -> KeyCreated:
+async def create_key(request: CallerRequest, body: CreateKey) -> KeyCreated:
     """Create a key. The answer is the only place where its token is ever shown."""
+    caller = request.caller
     token = new_token(body.prefix)
     key = ApiKey(
         id=f"apikey_{secrets.token_hex(12)}",
@@ -196,8 +209,9 @@ async def create_key(caller: CallerOf, body: CreateKey) -> KeyCreated:
 
 
 @router.delete("/keys/{key_id}", tags=["keys"], status_code=204)
-async def revoke_key(caller: CallerOf, key_id: str) -> Response:
+async def revoke_key(request: CallerRequest, key_id: str) -> Response:
     """Revoke a key; it stops working at once and stays in the list."""
+    caller = request.caller
     key = await _existing(caller, ApiKey, key_id, "key")
     if key.revoked_at is None:
         await caller.store.put(msgspec.structs.replace(key, revoked_at=caller.now_ms(), secret=None))

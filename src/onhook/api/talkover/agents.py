@@ -4,10 +4,10 @@ from typing import Annotated
 
 import msgspec
 import phonenumbers
-from fastapi import APIRouter, Query, Security
+from fastapi import APIRouter, Query
 
-from onhook.api.auth import BEARER, CallerOf
 from onhook.api.errors import ApiError
+from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.talkover import errors
 from onhook.api.talkover.laravel import INVALID_DATA, LaravelRoute
@@ -32,15 +32,16 @@ from onhook.api.times import iso_seconds
 from onhook.calls.call import Dialect, Direction, new_agent_id
 from onhook.store.store import Agent, Number
 
-router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, dependencies=[Security(BEARER)], tags=["agents"])
+router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, tags=["agents"])
 
 OWN_FIELDS = frozenset({"name", "label", "direction", "max_call_duration_seconds", "phone_number_ids"})
 """What an agent's record holds itself; the rest of what its maker gave is kept in `settings`."""
 
 
 @router.get("/agents", responses={401: {"model": Failure}, 422: {"model": InvalidData}})
-async def list_agents(caller: CallerOf, query: Annotated[AgentsQuery, Query()]) -> AgentList:
+async def list_agents(request: CallerRequest, query: Annotated[AgentsQuery, Query()]) -> AgentList:
     """List the environment's agents, newest first."""
+    caller = request.caller
     agents = [one for one in await caller.store.find(Agent, caller.environment_id) if _matches(one, query)]
     numbers = await caller.store.find(Number, caller.environment_id)
     first = (query.page - 1) * query.per_page
@@ -56,8 +57,9 @@ async def list_agents(caller: CallerOf, query: Annotated[AgentsQuery, Query()]) 
 
 
 @router.post("/agents", status_code=201, responses={401: {"model": Failure}, 422: {"model": InvalidData}})
-async def create_agent(caller: CallerOf, body: CreateAgent) -> AgentCreated:
+async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentCreated:
     """Create an agent, as a draft, and bind phone numbers to it."""
+    caller = request.caller
     numbers = await _numbers(caller, body.phone_number_ids)
     now = caller.now_ms()
     max_duration_s = body.max_call_duration_seconds
@@ -82,27 +84,31 @@ async def create_agent(caller: CallerOf, body: CreateAgent) -> AgentCreated:
 
 
 @router.get("/agents/{agent_id}", responses={401: {"model": Failure}, 404: {"model": Failure}})
-async def get_agent(caller: CallerOf, agent_id: str) -> AgentAnswer:
+async def get_agent(request: CallerRequest, agent_id: str) -> AgentAnswer:
     """Return one agent."""
+    caller = request.caller
     agent = await _agent(caller, agent_id)
     return AgentAnswer(data=agent_out(agent, await caller.store.find(Number, caller.environment_id)))
 
 
 @router.post("/agents/{agent_id}/publish", responses={401: {"model": Failure}, 404: {"model": Failure}})
-async def publish_agent(caller: CallerOf, agent_id: str) -> AgentStateChanged:
+async def publish_agent(request: CallerRequest, agent_id: str) -> AgentStateChanged:
     """Let an agent take calls."""
+    caller = request.caller
     return await _set_published(caller, agent_id, published=True, message="Agent published successfully")
 
 
 @router.post("/agents/{agent_id}/unpublish", responses={401: {"model": Failure}, 404: {"model": Failure}})
-async def unpublish_agent(caller: CallerOf, agent_id: str) -> AgentStateChanged:
+async def unpublish_agent(request: CallerRequest, agent_id: str) -> AgentStateChanged:
     """Take an agent out of service: running calls go on, new ones are refused."""
+    caller = request.caller
     return await _set_published(caller, agent_id, published=False, message="Agent unpublished successfully")
 
 
 @router.get("/phone-numbers", responses={401: {"model": Failure}}, tags=["phone numbers"])
-async def list_phone_numbers(caller: CallerOf, search: str | None = None) -> PhoneNumberList:
+async def list_phone_numbers(request: CallerRequest, search: str | None = None) -> PhoneNumberList:
     """List the environment's phone numbers, newest first."""
+    caller = request.caller
     numbers = await caller.store.find(Number, caller.environment_id)
     found = [number for number in numbers if not search or search in number.number]
     return PhoneNumberList(data=[_phone_number(number) for number in found])

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, Security
+from fastapi import APIRouter, Query, Response
 
-from onhook.api.auth import BEARER, CallerOf
+from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.stops import proof_header, stop_call
 from onhook.api.talkover import errors
@@ -43,15 +43,16 @@ from onhook.store.store import Agent, CallFilter, Page
 MAX_ACTIVE = 100
 
 
-router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, dependencies=[Security(BEARER)], tags=["calls"])
+router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, tags=["calls"])
 
 
 @router.post(
     "/agents/{agent_id}/call",
     responses={400: {"model": MakeCallFailure}, 401: {"model": MakeCallFailure}, 404: {"model": MakeCallFailure}},
 )
-async def make_call(caller: CallerOf, agent_id: str, body: MakeCall) -> MadeCall:
+async def make_call(request: CallerRequest, agent_id: str, body: MakeCall) -> MadeCall:
     """Dial a number with a published agent. The call is durable when this answers."""
+    caller = request.caller
     order = PlaceOrder(
         environment_id=caller.environment_id,
         dialect=Dialect.TALKOVER,
@@ -84,12 +85,13 @@ async def make_call(caller: CallerOf, agent_id: str, body: MakeCall) -> MadeCall
         422: {"model": InvalidData},
     },
 )
-async def end_call(caller: CallerOf, agent_id: str, body: EndCall, response: Response) -> CallEnded:
+async def end_call(request: CallerRequest, agent_id: str, body: EndCall, response: Response) -> CallEnded:
     """End a call in whatever state it is.
 
     The stop is durable and carried out when this answers; the header `Onhook-Proof` says whether the far end
     has confirmed it. A call that is over already answers 409.
     """
+    caller = request.caller
     stopped = await stop_call(caller, body.call_sid, agent_id=agent_id, or_sip_call_id=True)
     if stopped is None:
         raise errors.failure(404, "Call not found for this agent")
@@ -103,8 +105,9 @@ async def end_call(caller: CallerOf, agent_id: str, body: EndCall, response: Res
 
 
 @router.get("/agents/{agent_id}/active-call/{phone}", responses={401: {"model": Failure}, 404: {"model": Failure}})
-async def get_active_call(caller: CallerOf, agent_id: str, phone: str) -> ActiveCalls:
+async def get_active_call(request: CallerRequest, agent_id: str, phone: str) -> ActiveCalls:
     """Find the calls of an agent with a phone number, ours or theirs, that are going on."""
+    caller = request.caller
     where = CallFilter(environment_id=caller.environment_id, agent_ids=(agent_id,), phone=phone, over=False)
     calls = await caller.store.list_calls(where, Page(limit=MAX_ACTIVE))
     if not calls:
@@ -113,8 +116,9 @@ async def get_active_call(caller: CallerOf, agent_id: str, phone: str) -> Active
 
 
 @router.get("/calls", responses={401: {"model": Failure}, 422: {"model": InvalidData}})
-async def list_calls(caller: CallerOf, query: Annotated[CallsQuery, Query()]) -> CallList:
+async def list_calls(request: CallerRequest, query: Annotated[CallsQuery, Query()]) -> CallList:
     """List the environment's calls, newest first."""
+    caller = request.caller
     calls, pagination = await _page(caller, query, query.agent_id)
     agents = {agent_id: await _agent(caller, agent_id) for agent_id in {call.agent_id for call in calls}}
     now = caller.now_ms()
@@ -127,8 +131,11 @@ async def list_calls(caller: CallerOf, query: Annotated[CallsQuery, Query()]) ->
     "/agents/{agent_id}/calls",
     responses={401: {"model": Failure}, 404: {"model": Failure}, 422: {"model": InvalidData}},
 )
-async def get_agent_calls(caller: CallerOf, agent_id: str, query: Annotated[AgentCallsQuery, Query()]) -> AgentCallList:
+async def get_agent_calls(
+    request: CallerRequest, agent_id: str, query: Annotated[AgentCallsQuery, Query()]
+) -> AgentCallList:
     """List an agent's calls, newest first."""
+    caller = request.caller
     if await _agent(caller, agent_id) is None:
         raise errors.failure(404, "Agent not found")
     calls, pagination = await _page(caller, query, agent_id)

@@ -14,10 +14,10 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler,
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from onhook.api.routing import CheckedRoute, StrictRequest
+from onhook.api.routing import CallerRequest, CheckedRoute
 
 
-class LaravelRequest(StrictRequest):
+class LaravelRequest(CallerRequest):
     """A request whose body counts as empty fields when it is empty or no object."""
 
     async def body(self) -> bytes:
