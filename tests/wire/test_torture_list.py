@@ -41,6 +41,7 @@ async def test_t1_every_order_of_a_crossing_200_ends_in_ack_and_bye(
     assert (ended.proof.result, ended.proof.method) == (Result.CONFIRMED, Method.BYE)
     assert far.log.requests("ACK")[0].at < far.log.requests("BYE")[0].at
     assert len(far.log.requests("BYE")) == 1
+    assert line.ends() == 1
 
 
 async def test_t2_a_200_without_any_provisional_after_the_stop_is_acked_and_byed(

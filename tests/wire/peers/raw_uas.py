@@ -38,7 +38,7 @@ class RawUas:
         self._script = {method: list(lines) for method, lines in {**DEFAULTS, **(script or {})}.items()}
         self._seen: dict[tuple[str, str], str] = {}  # (branch, method) -> the last response, "" before there is one
         self._newest: dict[str, Packet] = {}
-        self._acked: set[tuple[int, str]] = set()
+        self._acked: set[tuple[str, int, str]] = set()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order, self._cseq, self._last_request, self._last_branch = itertools.count(1), 100, "", ""
         self._changed, self._closing, self._peer = threading.Condition(), False, ("127.0.0.1", 0)
@@ -110,7 +110,7 @@ class RawUas:
             return None
         self._seen[key], self._newest[packet.method] = "", packet
         if packet.method == "ACK":
-            self._acked.add((packet.cseq, packet.to_tag))
+            self._acked.add((packet.header("Call-ID"), packet.cseq, packet.to_tag))
         if packet.has_credentials and packet.method != "ACK":  # an ACK repeats the INVITE's (RFC 3261 22.1)
             (self.verified if packet.digest_is_right else self.faults).append(f"{packet.method} {packet.cseq}")
         for act in acts:
@@ -128,9 +128,9 @@ class RawUas:
         request = self._newest[act.to] if act.to else request
         assert request is not None, f"nothing to answer with {act.say}"
         text = act.edit(compose.response(act, request, self.port, self._peer[1], self.media_port))
-        self._seen[request.branch, request.method] = text
+        self._seen[request.branch, request.method], key = text, (request.header("Call-ID"), request.cseq, act.tag)
         final = request.method == "INVITE" and not act.say.startswith("1")
-        return self._send_until_acked(text, (request.cseq, act.tag), 0.5) if final else self._send(text)
+        return self._send_until_acked(text, key, 0.5) if final else self._send(text)
 
     def _ask(self, act: Act, invite: Packet | None) -> None:
         if not act.again:
@@ -140,7 +140,7 @@ class RawUas:
             self._last_request = act.edit(made)
         self._send(self._last_request)
 
-    def _send_until_acked(self, text: str, key: tuple[int, str], interval: float) -> None:
+    def _send_until_acked(self, text: str, key: tuple[str, int, str], interval: float) -> None:
         if key not in self._acked and interval < 16:
             self._send(text)
             self._at(interval, partial(self._send_until_acked, text, key, interval * 2))

@@ -22,7 +22,7 @@ class Sipp:
 
     def __init__(self, program: str, scenario: str, folder: Path, *, transport: str = "udp") -> None:
         self._program, self._scenario, self._folder, self._transport = program, scenario, folder, transport
-        self.port, self.media_port = _free_port(transport), _free_port("udp")
+        self.port, self.media_port = _free_port(transport), _free_media_port()
 
     async def __aenter__(self) -> "Sipp":
         address = ("-i", "127.0.0.1", "-p", str(self.port), "-mp", str(self.media_port), "-t", f"{self._transport[0]}1")
@@ -86,6 +86,15 @@ def _free_port(transport: str) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _free_media_port() -> int:
+    """Return a port such that the one for video, two above, is free as well: sipp binds both."""
+    for _ in range(50):
+        port = _free_port("udp")
+        if port < 65_000 and not _is_taken(port + 2, "udp"):
+            return port
+    raise OSError("no two free ports for sipp's media")
 
 
 def _is_taken(port: int, transport: str) -> bool:
