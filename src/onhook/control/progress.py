@@ -88,7 +88,7 @@ class ProgressRecorder:
     async def _write(self, event: LegEvent) -> None:
         match event:
             case LegEnded():
-                if event.audio is not None and event.call_id in self._live:
+                if event.audio is not None and event.audio.flowed:
                     await self._store.record_progress(_audio(event.call_id, event.at, event.audio))
                 await self._ending.settle(event)
                 await self._drop_snapshot(event.call_id, event.proof)

@@ -88,6 +88,11 @@ class AudioCount(msgspec.Struct, frozen=True):
     last_sent_at: int | None = None
     last_received_at: int | None = None
 
+    @property
+    def flowed(self) -> bool:
+        """True when there was any audio at all."""
+        return self.packets_sent + self.packets_received > 0
+
 
 class LegEnded(msgspec.Struct, frozen=True):
     """The leg is settled; nothing but `ProofUpdated` follows.

@@ -2,6 +2,7 @@
 
 import secrets
 
+from onhook.lines.engine import AudioCount
 from onhook.lines.media.session import MediaSession
 from onhook.lines.sip.message import Message
 from onhook.lines.sip.sdp import LocalMedia, RemoteMedia, SdpError, answer, offer, parse
@@ -68,10 +69,14 @@ class Audio:
             self._cut = True
             self._session.mute()
 
-    def close(self) -> None:
-        """Give the port back."""
+    def close(self) -> AudioCount:
+        """Give the port back; return what went and came."""
         self._cut = True
         self._session.close()
+        session = self._session
+        return AudioCount(
+            session.packets_sent, session.packets_received, session.last_sent_at, session.last_received_at
+        )
 
     def _set_remote(self, remote: RemoteMedia) -> None:
         self._has_remote = True

@@ -299,9 +299,9 @@ class Leg:
         self.abandon()
         now = self._context.clock.now_ms()
         self._proof = proof = self._evidence.proof(now)
-        if self.audio is not None:
-            self.audio.close()
-        self._tell(LegEnded(self.identity.call_id, self._ended_at(proof, now), proof, self._stop or self._cause))
+        audio = self.audio.close() if self.audio is not None else None
+        ended_at, cause = self._ended_at(proof, now), self._stop or self._cause
+        self._tell(LegEnded(self.identity.call_id, ended_at, proof, cause, audio))
         if self._evidence.invite is None:
             self._on_gone(self)
         else:
