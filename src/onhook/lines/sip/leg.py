@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from onhook.calls.causes import Cause, Reason, cause_of_status
 from onhook.calls.proof import Method, Proof, Result
@@ -12,17 +11,16 @@ from onhook.lines.sip.address import Destination
 from onhook.lines.sip.audio import Audio
 from onhook.lines.sip.clearance import Clearance
 from onhook.lines.sip.context import COMMIT_WAIT_S, Context
-from onhook.lines.sip.credentials import Account
 from onhook.lines.sip.dialog import Dialog
 from onhook.lines.sip.evidence import Evidence
 from onhook.lines.sip.in_dialog import InDialogServer
 from onhook.lines.sip.invitation import Invitation
 from onhook.lines.sip.leg_states import LEG_MOVES, LegAction, LegInput, LegState
 from onhook.lines.sip.machine import Failure, ServerTransaction
-from onhook.lines.sip.message import MessageError, Request, Response, parse
+from onhook.lines.sip.message import Request, Response
 from onhook.lines.sip.reason import reason_headers
 from onhook.lines.sip.refresh import SessionRefresh
-from onhook.lines.sip.snapshot import LegJournal, Snapshot
+from onhook.lines.sip.snapshot import LegIdentity, LegJournal, Snapshot
 from onhook.store.store import StoreError
 
 log = logging.getLogger(__name__)
@@ -35,17 +33,6 @@ NO_MEDIA = Cause("system", Reason.MEDIA_REJECTED, q850=88)
 
 TALKING = (LegState.ACCEPTED, LegState.ANSWERED)
 RETRYABLE = (LegState.CALLING, LegState.PROCEEDING)
-
-
-@dataclass(frozen=True, slots=True)
-class LegIdentity:
-    """Which call a leg belongs to, and what its trunk lets it do."""
-
-    call_id: str
-    sip_call_id: str
-    trunk_id: str
-    account: Account
-    send_text: bool
 
 
 class Leg:
@@ -131,12 +118,9 @@ class Leg:
             return True
         return self.state is not LegState.SETTLED
 
-    def resume(self, snapshot: Snapshot, cause: Cause) -> None:
-        """Take over a leg of an earlier life, to end it. Raises `ValueError` for a snapshot that cannot be read."""
-        request = parse(snapshot.invite.encode("latin-1"))
-        if not isinstance(request, Request):
-            raise MessageError("the snapshot holds no INVITE")
-        self.prepare(request, snapshot.destination, None)
+    def resume(self, snapshot: Snapshot, invite: Request, cause: Cause) -> None:
+        """Take over a leg of an earlier life, to end it."""
+        self.prepare(invite, snapshot.destination, None)
         self._stop = cause
         self._listen_again(snapshot.sent_at)
         self._evidence.primary = snapshot.primary
@@ -155,7 +139,8 @@ class Leg:
             self._await_silence()
 
     def abandon(self) -> None:
-        """Stop every clock and write no more snapshots; nothing is said on the wire."""
+        """Do nothing more of its own accord: no clock, no snapshot, no word on the wire."""
+        self.state = LegState.SETTLED
         self._cut()
         self._journal.close()
         for timer in (self._silence, self._linger):

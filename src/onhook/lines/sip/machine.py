@@ -166,9 +166,9 @@ class ClientTransaction(Transaction):
         return self.request.via.branch, self.request.method
 
     def receive(self, response: Response) -> None:
-        """Take a response that matched."""
+        """Take a response that matched. The first final one stays on record: the far end cannot take it back."""
         self._response = response
-        if response.status != self.status:
+        if response.status != self.status and (self.status or 0) < 200:
             self.status, self.status_at = response.status, self._services.clock.now_ms()
         self.happen(_response_event(response.status))
 

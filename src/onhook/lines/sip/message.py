@@ -41,11 +41,14 @@ _REQUIRED = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
 _SINGLE = frozenset({"From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards"})
 """Headers that stand once: with two, nobody can say which call or bytes are meant (RFC 4475 3.3.8, 3.3.9)."""
 
+_BLANK = " \t"
+"""What may stand around a value. Python's own idea of space takes in bytes of UTF-8, such as 0x85 and 0xA0."""
+
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?$")
-_REQUEST_LINE = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,64}) (\S{1,2048}) SIP/2\.0$")
+_REQUEST_LINE = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,64}) (\S{1,2048}) SIP/2\.0$", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+$")
-_VIA = re.compile(r"SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?:\s*:\s*(\d{1,5}))?\s*((?:;.*)?)$")
-_TAG = re.compile(r";\s*tag\s*=\s*([^\s;,]+)", re.I)
+_VIA = re.compile(r"SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?:\s*:\s*(\d{1,5}))?\s*((?:;.*)?)$", re.A)
+_TAG = re.compile(r";\s*tag\s*=\s*([^\s;,]+)", re.I | re.A)
 _NUMBER = re.compile(r"\s*(\d{1,9})")
 _Q850 = re.compile(r"Q\.850\s*;(?:[^,]*;)?\s*cause\s*=\s*(\d{1,3})", re.I)
 
@@ -221,7 +224,7 @@ def _unfold(head: str) -> list[str]:
         if "\r" in line:
             raise MessageError("a stray carriage return")
         if line[:1] in (" ", "\t") and lines:
-            lines[-1] = f"{lines[-1]} {line.strip()}"
+            lines[-1] = f"{lines[-1]} {line.strip(_BLANK)}"
         else:
             lines.append(line)
     return lines
@@ -229,11 +232,11 @@ def _unfold(head: str) -> list[str]:
 
 def _header(line: str) -> Header:
     name, colon, value = line.partition(":")
-    name = name.strip(" \t")
+    name = name.strip(_BLANK)
     if not colon or not _NAME.match(name):
         raise MessageError(f"no header: {line[:40]!r}")
     name = COMPACT_FORMS.get(name.lower(), name)
-    return _CANONICAL.get(name.lower(), name), value.strip()
+    return _CANONICAL.get(name.lower(), name), value.strip(_BLANK)
 
 
 def _cut_body(headers: tuple[Header, ...], body: bytes) -> bytes:
@@ -271,14 +274,14 @@ def parse_via(values: list[str]) -> Via:
     parameters: dict[str, str] = {}
     for item in found[4].split(";")[1:]:
         name, _, value = item.partition("=")
-        parameters.setdefault(name.strip().lower(), value.strip())
+        parameters.setdefault(name.strip(_BLANK).lower(), value.strip(_BLANK))
     return Via(found[1].upper(), found[2], port, parameters)
 
 
 def split_list(value: str) -> list[str]:
     """Split a comma list, but not inside quotes or angle brackets."""
     if "," not in value:
-        return [value.strip()]
+        return [value.strip(_BLANK)]
     items, start, quoted, angle, escaped = [], 0, False, False, False
     for at, char in enumerate(value):
         if escaped:
@@ -291,9 +294,9 @@ def split_list(value: str) -> list[str]:
         elif char in "<>":
             angle = char == "<"
         elif char == "," and not angle:
-            items.append(value[start:at].strip())
+            items.append(value[start:at].strip(_BLANK))
             start = at + 1
-    return [*items, value[start:].strip()]
+    return [*items, value[start:].strip(_BLANK)]
 
 
 def tag_of(party: str) -> str:

@@ -3,15 +3,29 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from onhook.lines.engine import SnapshotJournal
 from onhook.lines.sip.address import Destination
+from onhook.lines.sip.credentials import Account
 from onhook.lines.sip.dialog import Dialog
+from onhook.lines.sip.message import MessageError, Request, parse
 from onhook.store.store import StoreError
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LegIdentity:
+    """Which call a leg belongs to, and what its trunk lets it do."""
+
+    call_id: str
+    sip_call_id: str
+    trunk_id: str
+    account: Account
+    send_text: bool
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -32,6 +46,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     dialogs: tuple[Dialog, ...] = ()
     primary: str | None = None
     version: int = 1
+
+    def request(self) -> Request:
+        """Return the INVITE. Raises `ValueError`."""
+        message = parse(self.invite.encode("latin-1"))
+        if not isinstance(message, Request):
+            raise MessageError("the snapshot holds no request")
+        return message
 
     def encode(self) -> bytes:
         """Return the bytes for the journal."""

@@ -16,11 +16,11 @@ from onhook.lines.sip.credentials import Account
 from onhook.lines.sip.in_dialog import capabilities, refuse_extension, refuse_method
 from onhook.lines.sip.invite import build_invite, trunk_destination
 from onhook.lines.sip.layer import TransactionLayer
-from onhook.lines.sip.leg import NOT_SENT, Leg, LegIdentity
+from onhook.lines.sip.leg import NOT_SENT, Leg
 from onhook.lines.sip.leg_states import LegState
 from onhook.lines.sip.machine import ServerTransaction
 from onhook.lines.sip.message import Request, Response, new_tag
-from onhook.lines.sip.snapshot import Snapshot
+from onhook.lines.sip.snapshot import LegIdentity, Snapshot
 from onhook.lines.sip.transaction import Timing
 
 log = logging.getLogger(__name__)
@@ -106,11 +106,12 @@ class UserAgent:
         if call_id in self._legs:
             return
         stored = Snapshot.decode(snapshot)
+        invite = stored.request()
         account = self._credentials(stored.trunk_id) if self._credentials is not None else None
         identity = LegIdentity(
             call_id, stored.sip_call_id, stored.trunk_id, Account(account), send_text=stored.send_reason_text
         )
-        self._new_leg(identity).resume(stored, cause)
+        self._new_leg(identity).resume(stored, invite, cause)
 
     def live_legs(self) -> int:
         """How many legs are not settled."""
