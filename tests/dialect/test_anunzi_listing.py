@@ -1,5 +1,6 @@
 """Anunzi/Retell: list-calls, its filters and its pages."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -50,6 +51,22 @@ async def test_pages_follow_one_another_without_gap_or_repeat(rig: Rig, client: 
 
     assert seen == whole
     assert set(seen) == calls
+
+
+async def test_the_order_is_by_start_and_by_creation_without_one(rig: Rig, client: httpx.AsyncClient) -> None:
+    early, middle, late = [await create(rig, client, "+12025550101") for _ in range(3)]
+    await asyncio.sleep(0.002)  # an answer that is later than every creation, on a clock of whole milliseconds
+    rig.engine.answer(early["call_id"])
+    await rig.settled(early["call_id"])
+    seen: list[str] = []
+    key: dict[str, object] = {}
+    for _ in range(3):
+        page = await listed(client, limit=1, **key)
+        seen += [item["call_id"] for item in page["items"]]
+        key = {"pagination_key": page.get("pagination_key")}
+
+    assert seen[0] == early["call_id"]
+    assert set(seen[1:]) == {middle["call_id"], late["call_id"]}
 
 
 async def test_skip_leaves_out_the_first_calls(rig: Rig, client: httpx.AsyncClient) -> None:

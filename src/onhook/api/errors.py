@@ -8,13 +8,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
+import msgspec
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from onhook.store.store import StoreError
 
@@ -56,14 +57,14 @@ class Wording(Protocol):
         ...
 
 
-def error_response(error: ApiError, wording: Wording) -> JSONResponse:
+def error_response(error: ApiError, wording: Wording) -> Response:
     """Turn an error into its response; 401 and 413 carry the headers that HTTP asks for."""
     headers = dict(error.headers)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if error.status == 413:
         headers |= CLOSE  # the rest of the body is not going to be read
-    return JSONResponse(error.body, error.status, headers, media_type=wording.media_type)
+    return Response(msgspec.json.encode(error.body), error.status, headers, media_type=wording.media_type)
 
 
 def install_errors(app: FastAPI, wording: Wording, routers: Sequence[APIRouter]) -> None:

@@ -28,8 +28,9 @@ class CallerRequest(Request):
 
     async def json(self) -> Any:
         """Parse the body. Raises `msgspec.DecodeError`."""
-        parsed = msgspec.json.decode(await self.body())
-        if not _shallow(parsed):
+        body = await self.body()
+        parsed = msgspec.json.decode(body)
+        if body.count(b"{") + body.count(b"[") > MAX_DEPTH and not _shallow(parsed):
             raise msgspec.DecodeError(f"nested more than {MAX_DEPTH} deep")
         return parsed
 

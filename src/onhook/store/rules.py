@@ -4,14 +4,17 @@ A rule takes the call as it is held and returns the `Change` to store, or None w
 A store must run *read, rule, write* in one transaction that no other writer can cross.
 """
 
+import secrets
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from onhook.calls.call import Call, Event, EventType, Stop
+from onhook.calls.call import Call, Dialect, Event, EventType, Stop
 from onhook.calls.causes import outcome_of
 from onhook.calls.proof import Proof
 from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_state
+from onhook.store.outbox import Delivery, DeliveryState, Finished, WebhookEndpoint
 from onhook.store.store import Progress, Settlement, StopOrder
 
 PROGRESS_FIELDS = frozenset(
@@ -123,6 +126,73 @@ def proven(held: Held, at: int, proof: Proof) -> Change | None:
 def within_reach(call: Call, order: StopOrder) -> bool:
     """Say whether a stop order may touch this call: its environment's, and its agent's where one is named."""
     return order.environment_id in (None, call.environment_id) and order.agent_id in (None, call.agent_id)
+
+
+def queued(agent_id: str, event: Event, endpoints: Iterable[WebhookEndpoint]) -> list[Delivery]:
+    """Return the deliveries of a new event: for each endpoint that wants it, one for each name it goes by there.
+
+    An agent's own Anunzi endpoint, even one that is off, replaces those of the whole environment: Retell calls an
+    agent's `webhook_url` instead of the account's.
+    """
+    listening = [endpoint for endpoint in endpoints if endpoint.agent_id in (None, agent_id)]
+    own = any(one.agent_id is not None and one.dialect is Dialect.ANUNZI for one in listening)
+    return [
+        delivery
+        for endpoint in listening
+        if not (own and endpoint.dialect is Dialect.ANUNZI and endpoint.agent_id is None)
+        for delivery in wanted(endpoint, event, event.at)
+    ]
+
+
+def wanted(endpoint: WebhookEndpoint, event: Event, now: int, names: tuple[str, ...] = ()) -> Iterator[Delivery]:
+    """Yield a delivery for each name (of `names`, if any) that an endpoint which is on wants an event by."""
+    for name in endpoint.wants.get(event.type, ()) if endpoint.enabled else ():
+        if names and name not in names:
+            continue
+        yield Delivery(
+            id=new_delivery_id(),
+            endpoint_id=endpoint.id,
+            environment_id=endpoint.environment_id,
+            call_id=event.call_id,
+            seq=event.seq,
+            type=event.type,
+            event=name,
+            event_at=event.at,
+            created_at=now,
+            next_at=now,
+        )
+
+
+def redelivered(delivery: Delivery, now: int) -> Delivery:
+    """Return a new delivery of the same event, to be made at once."""
+    state = DeliveryState.DUE
+    return msgspec.structs.replace(
+        delivery, id=new_delivery_id(), created_at=now, next_at=now, state=state, attempt=0, error=None
+    )
+
+
+def attempted(delivery: Delivery, finished: Finished) -> Delivery:
+    """Return a claimed delivery as it is after its attempt."""
+    made = finished.attempt.attempt if finished.attempt is not None else delivery.attempt
+    return msgspec.structs.replace(
+        delivery, state=finished.state, next_at=finished.next_at, attempt=made, error=finished.error
+    )
+
+
+def restated(endpoint: WebhookEndpoint, finished: Finished) -> WebhookEndpoint | None:
+    """Return an endpoint with the status that a delivery gives it, None when that changes nothing.
+
+    An endpoint that somebody switched off meanwhile stays off.
+    """
+    status = finished.endpoint_status
+    if status in (None, endpoint.status) or not endpoint.enabled:
+        return None
+    return msgspec.structs.replace(endpoint, status=status, enabled=status != "disabled")
+
+
+def new_delivery_id() -> str:
+    """Return an id for a delivery."""
+    return f"msg_{secrets.token_hex(12)}"
 
 
 def _fact(held: Held, progress: Progress, event: EventType | None, fields: dict[str, int | None]) -> Change | None:

@@ -18,10 +18,12 @@ def list_calls(db: apsw.Connection, where: CallFilter, page: Page) -> list[Call]
         raise ValueError(f"a page holds at most {MAX_PAGE} calls")
     conditions, bindings = _conditions(where)
     order, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
+    place = "coalesce(answered_at, created_at)" if page.by_start else "created_at"
     if page.after is not None:
-        conditions.append(f"(created_at, id) {beyond} (?, ?)")
-        bindings += page.after
-    sql = f"{SELECT}{_where(conditions)} ORDER BY created_at {order}, id {order} LIMIT ? OFFSET ?"
+        # The first condition says nothing new: SQLite seeks by it where it cannot by a pair with an expression.
+        conditions += [f"{place} {beyond}= ?", f"({place}, id) {beyond} (?, ?)"]
+        bindings += [page.after[0], *page.after]
+    sql = f"{SELECT}{_where(conditions)} ORDER BY {place} {order}, id {order} LIMIT ? OFFSET ?"
     return _calls(db.execute(sql, (*bindings, page.limit, page.offset)))
 
 

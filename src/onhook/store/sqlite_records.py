@@ -5,6 +5,7 @@ from typing import get_args
 import apsw
 import msgspec
 
+from onhook.store.outbox import WebhookEndpoint
 from onhook.store.store import Agent, ApiKey, ConflictError, Environment, Number, R, Record, TrunkRecord
 
 KINDS: dict[type[Record], str] = {
@@ -13,6 +14,7 @@ KINDS: dict[type[Record], str] = {
     TrunkRecord: "trunk",
     Number: "number",
     Agent: "agent",
+    WebhookEndpoint: "webhook_endpoint",
 }
 """The name of each kind in the table; written into databases, so never changed."""
 assert set(KINDS) == set(get_args(Record))  # noqa: S101 - a kind without a name is a slip of ours

@@ -17,6 +17,7 @@ from onhook.calls.call import Call, Dialect, Direction, Event, EventType
 from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
+from onhook.store.outbox import Outbox, WebhookEndpoint
 
 
 class StoreError(Exception):
@@ -99,8 +100,8 @@ class Agent(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-Record = Environment | ApiKey | TrunkRecord | Number | Agent
-R = TypeVar("R", Environment, ApiKey, TrunkRecord, Number, Agent)
+Record = Environment | ApiKey | TrunkRecord | Number | Agent | WebhookEndpoint
+R = TypeVar("R", Environment, ApiKey, TrunkRecord, Number, Agent, WebhookEndpoint)
 
 
 # --- calls: commands and what they find -------------------------------------------------------------
@@ -185,14 +186,16 @@ class CallFilter(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, frozen=True):
     """A keyset or offset page: newest first by (`created_at`, `id`), or oldest first with `ascending`.
 
-    `after` is the (`created_at`, `id`) of the last row of the page before. `offset` is for the dialects that
-    count pages. `limit` is at most `MAX_PAGE`; ValueError beyond.
+    With `by_start` a call's place is its answer, or its creation while it has none. `after` is the place and the
+    id of the last row of the page before. `offset` is for the dialects that count pages. `limit` is at most
+    `MAX_PAGE`; ValueError beyond.
     """
 
     limit: int = 50
     after: tuple[int, str] | None = None
     offset: int = 0
     ascending: bool = False
+    by_start: bool = False
 
 
 MAX_PAGE = 1000
@@ -207,8 +210,8 @@ class Due(msgspec.Struct, frozen=True):
     ending: tuple[Call, ...] = ()
 
 
-class Store(Protocol):
-    """Durable state."""
+class Store(Outbox, Protocol):
+    """Durable state. Every write that logs an event queues its deliveries with it (see `outbox`)."""
 
     async def open(self) -> None:
         """Open and migrate. Raises `StoreError`."""
@@ -222,7 +225,7 @@ class Store(Protocol):
         """Make one tiny durable write. Raises `StoreError` when that is not possible."""
         ...
 
-    # configuration objects: one mechanism for all five kinds
+    # configuration objects: one mechanism for all kinds
 
     async def put(self, record: Record) -> None:
         """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""

@@ -110,10 +110,11 @@ class MemoryStore:
         """Return one page of calls. Raises ValueError for a limit outside 0 to 1000."""
         if not 0 <= page.limit <= MAX_PAGE:
             raise ValueError(f"a page holds at most {MAX_PAGE} calls")
-        calls = sorted(self._matching(where), key=_place, reverse=not page.ascending)
+        place = _start if page.by_start else _place
+        calls = sorted(self._matching(where), key=place, reverse=not page.ascending)
         if page.after is not None:
             after = page.after
-            calls = [call for call in calls if (_place(call) > after if page.ascending else _place(call) < after)]
+            calls = [call for call in calls if (place(call) > after if page.ascending else place(call) < after)]
         return calls[page.offset : page.offset + page.limit]
 
     async def count_calls(self, where: CallFilter) -> int:
@@ -250,6 +251,10 @@ def _belongs(record: Record, environment_id: str | None) -> bool:
 
 def _place(call: Call) -> tuple[int, str]:
     return call.created_at, call.id
+
+
+def _start(call: Call) -> tuple[int, str]:
+    return call.created_at if call.answered_at is None else call.answered_at, call.id
 
 
 def _oldest(calls: Iterable[tuple[int | None, Call]], now: int | None, limit: int) -> tuple[Call, ...]:

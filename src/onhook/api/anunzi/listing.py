@@ -81,11 +81,18 @@ async def _matching(caller: Caller, query: ListCalls, after: tuple[int, str] | N
     criteria = query.filter_criteria or FilterCriteria()
     where = narrowed(caller.environment_id, criteria)
     ascending = query.sort_order == "ascending"
-    while batch := await caller.store.list_calls(where, Page(limit=BATCH, after=after, ascending=ascending)):
+    while batch := await caller.store.list_calls(
+        where, Page(limit=BATCH, after=after, ascending=ascending, by_start=True)
+    ):
         for call in batch:
             if matches(call, criteria):
                 yield call
-        after = (batch[-1].created_at, batch[-1].id)
+        after = _place(batch[-1])
+
+
+def _place(call: Call) -> tuple[int, str]:
+    """Return where a call stands in the order by start."""
+    return call.created_at if call.answered_at is None else call.answered_at, call.id
 
 
 def _question(caller: Caller, query: ListCalls) -> str:
@@ -95,7 +102,7 @@ def _question(caller: Caller, query: ListCalls) -> str:
 
 
 def _key(last: Call, question: str) -> str:
-    raw = msgspec.json.encode(Cursor(last.created_at, last.id, question))
+    raw = msgspec.json.encode(Cursor(*_place(last), question))
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 

@@ -45,6 +45,7 @@ CREATE TABLE calls (
 ) STRICT;
 CREATE INDEX calls_by_sip_call_id ON calls (sip_call_id);
 CREATE INDEX calls_by_creation ON calls (environment_id, created_at, id);
+CREATE INDEX calls_by_start ON calls (environment_id, coalesce(answered_at, created_at), id);
 -- What clocks and sweeps look at: as small as the number of live calls, however long the history.
 CREATE INDEX calls_unsettled ON calls (environment_id, created_at, id) WHERE state <> 'ended';
 CREATE INDEX calls_to_dial ON calls (dial_at) WHERE state = 'scheduled';
