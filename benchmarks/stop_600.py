@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.child import Child, child
 from benchmarks.far_end import Ports, Report
-from benchmarks.machine import pin, scratch
+from benchmarks.machine import scratch
 from benchmarks.node import running_node
 from benchmarks.verdict import Verdict, finish
 from onhook.calls.causes import Cause, Reason
@@ -51,7 +51,6 @@ class Stopped:
 def measure() -> Verdict:
     """Place the calls, let them talk, stop them."""
     with child("far_end") as far_end:
-        pin(0)
         return uvloop.run(_measure(far_end)).verdict()
 
 

@@ -1,7 +1,9 @@
 """What a benchmark found, against its gate."""
 
+import multiprocessing
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import NoReturn
 
 import msgspec
@@ -32,14 +34,22 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def finish(measure: Callable[[], Verdict]) -> NoReturn:
-    """Measure, print the best of up to `ROUNDS` rounds (the first that passes is the last), leave with 0 or 1."""
-    best = measure()
+    """Measure, print the best of up to `ROUNDS` rounds (the first that passes is the last), leave with 0 or 1.
+
+    Each round has a process of its own, so that none inherits another's memory.
+    """
+    best = _measured(measure)
     for number in range(2, ROUNDS + 1):
         if best.passed:
             break
         print(f"    missed: {best.figure}; round {number} of {ROUNDS}", flush=True)
-        best = min(best, measure(), key=lambda verdict: verdict.score)
+        best = min(best, _measured(measure), key=lambda verdict: verdict.score)
     print(best)
     for line in best.details:
         print(f"    {line}")
     sys.exit(0 if best.passed else 1)
+
+
+def _measured(measure: Callable[[], Verdict]) -> Verdict:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(measure).result()
