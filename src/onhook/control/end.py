@@ -26,8 +26,11 @@ from onhook.store.store import Settlement, StopOrder, Stopped, Store, StoreError
 logger = logging.getLogger(__name__)
 
 COMMIT_LIMIT_S = 1.0
-SLICE = 32
-"""How many BYEs of a bulk stop leave before the event loop may read answers again."""
+SLICE = 128
+"""How many BYEs of a bulk stop leave before the event loop may read answers again.
+
+Their answers must fit into a socket's default receive buffer (about 160 messages); each pause costs a turn of
+the whole loop, audio of the calls still waiting included."""
 
 
 class Ending:
