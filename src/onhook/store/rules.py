@@ -167,7 +167,7 @@ def redelivered(delivery: Delivery, now: int) -> Delivery:
     """Return a new delivery of the same event, to be made at once."""
     state = DeliveryState.DUE
     return msgspec.structs.replace(
-        delivery, id=new_delivery_id(), created_at=now, next_at=now, state=state, attempt=0, error=None
+        delivery, id=new_delivery_id(), created_at=now, next_at=now, state=state, attempt=0, error=None, number=0
     )
 
 

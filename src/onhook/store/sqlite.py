@@ -7,8 +7,9 @@ and every read sees every write that was acknowledged before it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,8 @@ import apsw
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
-from onhook.store import rules, sqlite_calls, sqlite_queries, sqlite_records
+from onhook.store import rules, sqlite_calls, sqlite_feed, sqlite_outbox, sqlite_queries, sqlite_records
+from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finished, Replay, WebhookEndpoint
 from onhook.store.sqlite_migrate import connect, connect_reader
 from onhook.store.sqlite_writer import Writer
 from onhook.store.store import (
@@ -63,6 +65,7 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._parts: _Open | None = None
+        self._followers: list[Callable[[], None]] = []
 
     async def open(self) -> None:
         """Open and migrate. Raises `StoreError`."""
@@ -110,7 +113,7 @@ class SqliteStore:
 
     async def create_call(self, call: Call) -> None:
         """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id."""
-        await self._write(lambda db: sqlite_calls.create(db, call))
+        await self._log(lambda db: sqlite_calls.create(db, call))
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
         """Return one call; another environment's is None."""
@@ -130,7 +133,7 @@ class SqliteStore:
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
-        return await self._write(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
+        return await self._log(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
         """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
@@ -144,28 +147,28 @@ class SqliteStore:
 
     async def record_progress(self, progress: Progress) -> Call | None:
         """Apply a wire fact (see `Progress`); return the call as it stands, None when unknown."""
-        return await self._write(
+        return await self._log(
             lambda db: sqlite_calls.apply(db, progress.call_id, lambda held: rules.progressed(held, progress))
         )
 
     async def request_stop(self, order: StopOrder) -> Stopped | None:
         """Move a live call to `ending` for `order.cause`; the only writer of `ending`."""
-        return await self._write(lambda db: sqlite_calls.stop(db, order), urgent=True)
+        return await self._log(lambda db: sqlite_calls.stop(db, order), urgent=True)
 
     async def request_stops(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Do the same for many, in one transaction, results in order."""
-        return await self._write(lambda db: [sqlite_calls.stop(db, order) for order in orders], urgent=True)
+        return await self._log(lambda db: [sqlite_calls.stop(db, order) for order in orders], urgent=True)
 
     async def settle(self, settlement: Settlement) -> Call | None:
         """Move a call to `ended` with its proof; the only writer of `ended`."""
-        return await self._write(
+        return await self._log(
             lambda db: sqlite_calls.apply(db, settlement.call_id, lambda held: rules.settled(held, settlement)),
             urgent=True,
         )
 
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
         """Log `proof.updated` with evidence that came after the end."""
-        return await self._write(lambda db: sqlite_calls.apply(db, call_id, lambda held: rules.proven(held, at, proof)))
+        return await self._log(lambda db: sqlite_calls.apply(db, call_id, lambda held: rules.proven(held, at, proof)))
 
     async def forget_snapshot(self, call_id: str) -> None:
         """Delete the snapshot of a call: the engine will need it no more."""
@@ -179,7 +182,80 @@ class SqliteStore:
         """Return what waits for a clock at `now`, the longest waiting first."""
         return await self._scan(lambda db: sqlite_queries.due(db, now, limit))
 
+    # deliveries and the feed
+
+    def follow(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called after commits that added events or deliveries; returns what ends it."""
+        self._followers.append(wake)
+        return lambda: self._followers.remove(wake)
+
+    async def next_delivery_at(self) -> int | None:
+        """Return the earliest `next_at` of what is due, None when nothing is."""
+        return self._read(sqlite_outbox.next_at)
+
+    async def claim(self, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
+        """Take at most `limit` deliveries that are due, at most `cap` or what `free` says for each endpoint."""
+        return await self._write(lambda db: sqlite_outbox.claim(db, now, limit, cap, free))
+
+    async def finish(self, finished: Finished) -> None:
+        """Record what became of a claimed delivery, its attempt and its endpoint's status, together."""
+        await self._write(lambda db: sqlite_outbox.finish(db, finished))
+
+    async def put_back(self, now: int) -> int:
+        """Make every claimed delivery due again, at once; return how many."""
+        return await self._write(lambda db: sqlite_outbox.put_back(db, now))
+
+    async def redeliver(self, attempt_id: str, environment_id: str, now: int) -> Delivery | None:
+        """Queue a new delivery of what an attempt was about."""
+        return await self._log(lambda db: sqlite_outbox.redeliver(db, attempt_id, environment_id, now))
+
+    async def replay(self, replay: Replay) -> int:
+        """Queue new deliveries for events of the log, a stretch at a time; return how many."""
+        endpoint = await self.get(WebhookEndpoint, replay.endpoint_id, replay.environment_id)
+        if endpoint is None or not endpoint.enabled:
+            return 0
+        count = 0
+        first, last = await self._scan(lambda db: sqlite_feed.span(db, replay))
+        while first <= last:
+            found, first = await self._scan(
+                partial(sqlite_feed.replayed, replay=replay, endpoint=endpoint, first=first, last=last)
+            )
+            await self._log(partial(sqlite_outbox.add, deliveries=found))
+            count += len(found)
+        return count
+
+    async def attempts(self, endpoint_id: str, environment_id: str, limit: int, offset: int = 0) -> list[Attempt]:
+        """Return an endpoint's attempts, newest first."""
+        return await self._scan(lambda db: sqlite_outbox.attempts(db, endpoint_id, environment_id, limit, offset))
+
+    async def count_attempts(self, endpoint_id: str, environment_id: str) -> int:
+        """Count an endpoint's attempts."""
+        return await self._scan(lambda db: sqlite_outbox.count_attempts(db, endpoint_id, environment_id))
+
+    async def get_attempt(self, attempt_id: str, environment_id: str) -> Attempt | None:
+        """Return one attempt; another environment's is None."""
+        return self._read(lambda db: sqlite_outbox.get_attempt(db, attempt_id, environment_id))
+
+    async def purge_deliveries(self, before: int) -> int:
+        """Delete some attempts, and deliveries that are through, from before a time; return how many."""
+        return await self._write(lambda db: sqlite_outbox.purge(db, before))
+
+    async def backlog(self) -> Backlog:
+        """Return how much waits."""
+        return await self._scan(sqlite_outbox.backlog)
+
+    async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
+        """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
+        return await self._scan(lambda db: sqlite_feed.after(db, environment_id, after, call_id, limit))
+
     # where work runs
+
+    async def _log(self, work: Callable[[apsw.Connection], T], *, urgent: bool = False) -> T:
+        """Write what may add to the log or the outbox, then wake those who follow them."""
+        result = await self._write(work, urgent=urgent)
+        for wake in tuple(self._followers):
+            wake()
+        return result
 
     async def _write(self, work: Callable[[apsw.Connection], T], *, urgent: bool = False) -> T:
         """Run work in the writer thread; it is on disk when this returns."""

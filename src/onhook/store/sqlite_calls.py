@@ -10,7 +10,7 @@ import msgspec
 
 from onhook.calls.call import Call, Event
 from onhook.calls.states import State
-from onhook.store import rules
+from onhook.store import rules, sqlite_outbox
 from onhook.store.rules import Change, Held
 from onhook.store.store import ConflictError, StopOrder, Stopped
 
@@ -160,10 +160,13 @@ def _save(db: apsw.Connection, change: Change) -> Call:
 
 
 def _log(db: apsw.Connection, change: Change) -> None:
+    """Write a change's event, and with it the deliveries to whoever wants it."""
     event = change.event
     if event is not None:
         data = msgspec.json.encode(event.data).decode()
         db.execute(_INSERT_EVENT, (event.call_id, event.seq, event.at, event.type, data))
+        call = change.held.call
+        sqlite_outbox.add_for(db, call.environment_id, call.agent_id, event)
 
 
 def _values(call: Call, columns: Iterable[str]) -> list[Value]:

@@ -14,9 +14,9 @@ STRETCH = 5000
 """How many events of the log one read looks through."""
 
 _SELECT = """
-    SELECT e.id, e.call_id, e.seq, e.at, e.type, e.data, c.environment_id, c.agent_id
-    FROM call_events AS e JOIN calls AS c ON c.id = e.call_id
+    SELECT e.id, e.call_id, e.seq, e.at, e.type, e.data FROM call_events AS e CROSS JOIN calls AS c ON c.id = e.call_id
 """
+"""CROSS JOIN fixes the order: the log is walked, and each event's call looked up."""
 
 
 def after(db: apsw.Connection, environment_id: str, position: int, call_id: str | None, limit: int) -> Feed:
@@ -26,20 +26,18 @@ def after(db: apsw.Connection, environment_id: str, position: int, call_id: str 
         rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, call_id, limit)).fetchall()
         return _feed(rows, position)
     end = min(position + STRETCH, db.execute("SELECT coalesce(max(id), 0) FROM call_events").get)
-    # The outer order comes first: the log is walked by id, and each event's call looked up.
     condition = "WHERE e.id > ?2 AND e.id <= ?3 AND c.environment_id = ?1 ORDER BY e.id LIMIT ?4"
-    sql = f"{_SELECT.replace(' JOIN ', ' CROSS JOIN ')} {condition}"
-    rows = db.execute(sql, (environment_id, position, end, limit)).fetchall()
+    rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, end, limit)).fetchall()
     return _feed(rows, position if len(rows) == limit else max(position, end))
 
 
 def span(db: apsw.Connection, replay: Replay) -> tuple[int, int]:
     """Return the first and the last place in the log that a replay may want; (1, 0) when there is none."""
     if replay.call_id is not None:
-        where, values = "call_id = ?", (replay.call_id,)
+        row = db.execute("SELECT min(id), max(id) FROM call_events WHERE call_id = ?", (replay.call_id,)).fetchone()
     else:
-        where, values = "at >= ? AND at < ?", (replay.since, _until(replay))
-    row = db.execute(f"SELECT min(id), max(id) FROM call_events WHERE {where}", values).fetchone()  # noqa: S608
+        values = (replay.since, _until(replay))
+        row = db.execute("SELECT min(id), max(id) FROM call_events WHERE at >= ? AND at < ?", values).fetchone()
     return (1, 0) if row is None or row[0] is None else (row[0], row[1])
 
 
@@ -50,7 +48,7 @@ def replayed(
     end = min(last, first + STRETCH - 1)
     sql = (
         f"{_SELECT} WHERE e.id BETWEEN ?1 AND ?2 AND e.at >= ?3 AND e.at < ?4 AND c.environment_id = ?5"
-        " AND (?6 IS NULL OR c.id = ?6) AND (?7 IS NULL OR c.agent_id = ?7) ORDER BY e.id"
+        " AND (?6 IS NULL OR e.call_id = ?6) AND (?7 IS NULL OR c.agent_id = ?7) ORDER BY e.id"
     )
     values = (first, end, replay.since, _until(replay), replay.environment_id, replay.call_id, endpoint.agent_id)
     events = [logged.event for logged in map(_logged, db.execute(sql, values))]
@@ -68,6 +66,6 @@ def _feed(rows: Sequence[Sequence[Value]], position: int) -> Feed:
 
 
 def _logged(row: Sequence[Value]) -> LoggedEvent:
-    number, call_id, seq, at, kind, data = row[:6]
+    number, call_id, seq, at, kind, data = row
     event = {"call_id": call_id, "seq": seq, "at": at, "type": kind, "data": msgspec.json.decode(str(data))}
     return LoggedEvent(int(str(number)), msgspec.convert(event, Event))

@@ -29,8 +29,9 @@ _WAITING = """
         SELECT (SELECT min(endpoint_id) FROM deliveries WHERE state = 'due' AND endpoint_id > waiting.endpoint_id)
         FROM waiting WHERE waiting.endpoint_id IS NOT NULL
     )
-    SELECT endpoint_id,
-           (SELECT min(next_at) FROM deliveries d WHERE d.state = 'due' AND d.endpoint_id = waiting.endpoint_id) AS first
+    SELECT endpoint_id, (
+        SELECT min(next_at) FROM deliveries WHERE state = 'due' AND endpoint_id = waiting.endpoint_id
+    ) AS first
     FROM waiting WHERE endpoint_id IS NOT NULL AND first <= ? ORDER BY first
 """
 """The endpoints that something is due for, found by leaps through the index rather than by reading all of it."""
@@ -69,7 +70,7 @@ def next_at(db: apsw.Connection) -> int | None:
 def claim(db: apsw.Connection, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
     """Take what is due; see the port."""
     claims: list[Claim] = []
-    for endpoint_id, _ in db.execute(_WAITING, (now,)).fetchall():
+    for endpoint_id in [str(row[0]) for row in db.execute(_WAITING, (now,))]:
         endpoint = sqlite_records.get(db, WebhookEndpoint, endpoint_id, None)
         if endpoint is None or not endpoint.enabled:
             _skip(db, endpoint_id)

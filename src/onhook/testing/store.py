@@ -1,7 +1,7 @@
 """A `Store` in dictionaries: as fast as a test wants, with every rule of the real ones."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
 from onhook.calls.states import LIVE, OVER, State
 from onhook.store import rules
+from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finished, Replay, WebhookEndpoint
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
     MAX_PAGE,
@@ -28,6 +29,7 @@ from onhook.store.store import (
     Stopped,
     StoreError,
 )
+from onhook.testing.outbox import MemoryOutbox
 
 J = TypeVar("J", Held, Event)
 
@@ -46,6 +48,7 @@ class MemoryStore:
         self._calls: dict[str, Held] = {}
         self._events: dict[str, list[Event]] = {}
         self._snapshots: dict[str, bytes] = {}
+        self._outbox = MemoryOutbox(self._endpoints, lambda call_id: self._calls[call_id].call, self._set)
 
     async def open(self) -> None:
         """Do nothing: a dictionary is open."""
@@ -64,7 +67,7 @@ class MemoryStore:
             taken = await self.number_by_value(record.environment_id, record.number)
             if taken is not None and taken.id != record.id:
                 raise ConflictError(f"the number {record.number} is taken")
-        self._records[type(record), record.id] = record
+        self._set(record)
 
     async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
         """Return one record; another environment's is None. `environment_id` None reaches all."""
@@ -194,6 +197,65 @@ class MemoryStore:
             ending=_oldest(((call.ended_at, call) for call in ending), None, limit),
         )
 
+    def follow(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called after writes that added events or deliveries; returns what ends it."""
+        self._outbox.followers.append(wake)
+        return lambda: self._outbox.followers.remove(wake)
+
+    async def next_delivery_at(self) -> int | None:
+        """Return the earliest `next_at` of what is due, None when nothing is."""
+        return self._outbox.next_at()
+
+    async def claim(self, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
+        """Take at most `limit` deliveries that are due, at most `cap` or what `free` says for each endpoint."""
+        await self._writable()
+        return self._outbox.claim(now, limit, cap, free)
+
+    async def finish(self, finished: Finished) -> None:
+        """Record what became of a claimed delivery, its attempt and its endpoint's status, together."""
+        await self._writable()
+        self._outbox.finish(finished)
+
+    async def put_back(self, now: int) -> int:
+        """Make every claimed delivery due again, at once; return how many."""
+        await self._writable()
+        return self._outbox.put_back(now)
+
+    async def redeliver(self, attempt_id: str, environment_id: str, now: int) -> Delivery | None:
+        """Queue a new delivery of what an attempt was about."""
+        await self._writable()
+        return self._outbox.redeliver(attempt_id, environment_id, now)
+
+    async def replay(self, replay: Replay) -> int:
+        """Queue new deliveries for events of the log; return how many."""
+        await self._writable()
+        return self._outbox.replay(replay)
+
+    async def attempts(self, endpoint_id: str, environment_id: str, limit: int, offset: int = 0) -> list[Attempt]:
+        """Return an endpoint's attempts, newest first."""
+        return self._outbox.attempts(endpoint_id, environment_id)[offset : offset + limit]
+
+    async def count_attempts(self, endpoint_id: str, environment_id: str) -> int:
+        """Count an endpoint's attempts."""
+        return len(self._outbox.attempts(endpoint_id, environment_id))
+
+    async def get_attempt(self, attempt_id: str, environment_id: str) -> Attempt | None:
+        """Return one attempt; another environment's is None."""
+        return self._outbox.get_attempt(attempt_id, environment_id)
+
+    async def purge_deliveries(self, before: int) -> int:
+        """Delete attempts, and deliveries that are through, from before a time; return how many."""
+        await self._writable()
+        return self._outbox.purge(before)
+
+    async def backlog(self) -> Backlog:
+        """Return how much waits."""
+        return self._outbox.backlog()
+
+    async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
+        """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
+        return self._outbox.events_after(environment_id, after, call_id, limit)
+
     async def _writable(self) -> None:
         if self.write_delay > 0:
             await asyncio.sleep(self.write_delay)
@@ -227,7 +289,14 @@ class MemoryStore:
         self._calls[held.call.id] = held
         if change.event is not None:
             self._events.setdefault(held.call.id, []).append(_through_json(change.event))
+            self._outbox.log(held.call, change.event)
         return held.call
+
+    def _set(self, record: Record) -> None:
+        self._records[type(record), record.id] = record
+
+    def _endpoints(self) -> dict[str, WebhookEndpoint]:
+        return {one.id: one for one in self._of(WebhookEndpoint)}
 
     def _all(self) -> Iterable[Call]:
         return (held.call for held in self._calls.values())
