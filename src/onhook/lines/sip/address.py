@@ -1,5 +1,6 @@
 """Where messages go: a transport, a numeric host and a port."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 import msgspec
@@ -31,6 +32,7 @@ class Destination(msgspec.Struct, frozen=True):
         return True
 
 
+@lru_cache(maxsize=4096)
 def destination_of(uri: str, default_transport: str = "udp") -> Destination | None:
     """Return the hop that a SIP URI names; None when it is not one that we can reach.
 
