@@ -1,13 +1,23 @@
 """Write the reference pages that are made from tables in the code; `--check` only compares.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
+import inspect
 import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
+from typing import get_origin
 
+import typer
+from typer.models import ArgumentInfo, CommandInfo, OptionInfo
+
+from onhook.api.anunzi.mapping import ANSWERED_END, UNANSWERED_END, End
+from onhook.api.talkover.mapping import ENDED_REASON
 from onhook.calls.causes import BY_STATUS, REGISTRY
 from onhook.calls.states import mermaid
+from onhook.cli import app
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -23,6 +33,47 @@ Generated from `src/onhook/calls/states.py` by `docs/generate.py`.
 `ended` means settled on the wire; it carries the proof.
 """
 
+CAUSES = """# Why calls end
+
+Generated from `src/onhook/calls/causes.py` and the tables of both dialects by `docs/generate.py`. How each of these
+looks on a real call is in the [table of ends](ends.md).
+
+## In onhook's own words
+
+`cause.reason` in onhook's own API. An answered call that ends has the outcome `completed`; the column says what an
+unanswered one has.
+
+| reason | meaning | SIP statuses | unanswered outcome | Q.850 |
+| --- | --- | --- | --- | --- |
+{reasons}
+
+## In the words of the two dialects
+
+TalkOver's `ended_reason` is a field of the answer to end-call only. Retell's `call_status` and `disconnection_reason`
+depend on whether the call had been answered.
+
+| reason | TalkOver `ended_reason` | Retell, unanswered | Retell, answered |
+| --- | --- | --- | --- |
+{dialects}
+"""
+
+CLI = """# The command line
+
+Generated from `src/onhook/cli` by `docs/generate.py`. Every command has `--help`. Settings come from the environment
+and a file: [onhook.toml](onhook.toml) lists them all.
+
+Results go to standard output, complaints to standard error as one line that starts with `onhook: `.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | not done; the message says why |
+| 2 | the command line cannot be understood |
+| 3 | `calls stop`: stopped, but the far end has not confirmed it yet |
+| 78 | the configuration cannot be used, or an address is taken; trying again does not help |
+
+{commands}"""
+
 
 def states() -> str:
     """Return the page about states."""
@@ -31,23 +82,65 @@ def states() -> str:
 
 def causes() -> str:
     """Return the page about causes."""
-    lines = [
-        "# Why calls end",
-        "",
-        "Generated from `src/onhook/calls/causes.py` by `docs/generate.py`.",
-        "",
-        "An answered call that ends has the outcome `completed`; the column says what an unanswered one has.",
-        "",
-        "| reason | meaning | SIP statuses | unanswered outcome | Q.850 |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    reasons, dialects = [], []
     for reason, entry in REGISTRY.items():
         statuses = ", ".join(str(status) for status, one in BY_STATUS.items() if one is reason) or "-"
-        lines.append(f"| `{reason}` | {entry.meaning} | {statuses} | `{entry.unanswered}` | {entry.q850 or '-'} |")
-    return "\n".join([*lines, ""])
+        reasons.append(f"| `{reason}` | {entry.meaning} | {statuses} | `{entry.unanswered}` | {entry.q850 or '-'} |")
+        unanswered, answered = _end(UNANSWERED_END[reason]), _end(ANSWERED_END[reason])
+        dialects.append(f"| `{reason}` | `{ENDED_REASON[reason]}` | {unanswered} | {answered} |")
+    return CAUSES.format(reasons="\n".join(reasons), dialects="\n".join(dialects))
 
 
-PAGES = {"states.md": states, "causes.md": causes}
+def cli() -> str:
+    """Return the page about the command line."""
+    return CLI.format(commands="\n".join(_section(path, command) for path, command in commands(app, "onhook")))
+
+
+def commands(group: typer.Typer, path: str) -> Iterator[tuple[str, CommandInfo]]:
+    """Yield every visible command with its full name."""
+    for command in group.registered_commands:
+        if not command.hidden:
+            yield f"{path} {command.name or command.callback.__name__}", command
+    for sub in group.registered_groups:
+        yield from commands(sub.typer_instance, f"{path} {sub.name}")
+
+
+def parameters(command: CommandInfo) -> Iterator[tuple[str, ArgumentInfo | OptionInfo]]:
+    """Yield how each visible parameter of a command is written, and what is known of it."""
+    for name, one in inspect.signature(command.callback).parameters.items():
+        info = one.default
+        if info.hidden:
+            continue
+        word = name.upper()
+        if isinstance(info, ArgumentInfo):
+            yield word + ("..." if get_origin(one.annotation) is list else ""), info
+            continue
+        option = info.param_decls[0] if info.param_decls else f"--{name.replace('_', '-')}"
+        if isinstance(one.annotation, type) and issubclass(one.annotation, StrEnum):
+            word = "|".join(one.annotation)
+        yield option if one.annotation is bool else f"{option} {word}", info
+
+
+def _section(path: str, command: CommandInfo) -> str:
+    rows, words = [], [path]
+    for written, info in parameters(command):
+        words.append(f"[{written}]" if isinstance(info, OptionInfo) else written)
+        rows.append(f"- `{written}`: {info.help}{_default(info)}")
+    text = inspect.cleandoc(command.callback.__doc__)
+    return "\n".join([f"## {path}", "", f"`{' '.join(words)}`", "", text, "", *rows, *([""] if rows else [])])
+
+
+def _default(info: ArgumentInfo | OptionInfo) -> str:
+    value = info.default
+    told = value is not None and value is not ... and not isinstance(value, bool)
+    return (f" Default: `{value}`." if told else "") + (f" Environment: `{info.envvar}`." if info.envvar else "")
+
+
+def _end(end: End) -> str:
+    return f"`{end.status}`, `{end.reason}`"
+
+
+PAGES: dict[str, Callable[[], str]] = {"states.md": states, "causes.md": causes, "cli.md": cli}
 
 
 def main() -> int:

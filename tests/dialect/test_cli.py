@@ -106,6 +106,7 @@ def test_a_trunk_password_is_not_on_the_disk_in_the_clear(run: Run, tmp_path: Pa
         (("trunks", "add", "x", "sip:a@b;transport=tls"), "the URI must look like sip:host:port"),
         (("numbers", "add", "123", "--trunk", "t"), "international format"),
         (("numbers", "add", "+12025550199", "--trunk", "trunk_none"), "no trunk trunk_none"),
+        (("numbers", "add", "+12025550199"), "set ONHOOK_TRUNK_URI"),
     ],
 )
 def test_a_wrong_argument_is_named_and_the_exit_code_is_1(run: Run, arguments: tuple[str, ...], complaint: str) -> None:
@@ -123,6 +124,12 @@ def test_a_number_needs_an_agent_that_exists_and_can_be_added_once(run: Run) -> 
     assert run(*add).returncode == 0
     again = run(*add)
     assert (again.returncode, again.stderr) == (1, "onhook: +12025550199 is there already\n")
+
+
+def test_a_number_lives_on_the_trunk_of_the_settings_unless_told_otherwise(run: Run) -> None:
+    uri = "sip:sip.example.net;transport=tcp"
+    assert run("numbers", "add", "+12025550199", ONHOOK_TRUNK_URI=uri, ONHOOK_TRUNK_PASSWORD="p").returncode == 0
+    assert run("trunks", "list").stdout == f"trunk_configured  {uri}  Configured trunk\n"
 
 
 # --- what is wrong with the surroundings -------------------------------------------------------------
@@ -285,6 +292,12 @@ def test_doctor_asks_every_trunk_whether_it_answers(run: Run, tmp_path: Path) ->
     assert f"ok   trunk good: sip:127.0.0.1:{port};transport=udp answers OPTIONS with SIP/2.0 " in checked.stdout
     assert f"BAD  trunk dead: sip:127.0.0.1:{silent};transport=tcp does not answer OPTIONS" in checked.stdout
     assert checked.returncode == 1
+
+
+def test_doctor_says_that_loopback_does_not_reach_a_carrier(run: Run) -> None:
+    run("trunks", "add", "far", "sip:192.0.2.1")
+    checked = run("doctor")
+    assert "BAD  trunk far: sip:192.0.2.1 cannot be called from 127.0.0.1; set ONHOOK_SIP_BIND=" in checked.stdout
 
 
 def test_phone_says_where_it_listens_and_what_its_numbers_do(tmp_path: Path) -> None:

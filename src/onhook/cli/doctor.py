@@ -2,7 +2,7 @@
 
 import msgspec
 
-from onhook.cli.probes import busy_ports, is_serving, probe_server, probe_trunk
+from onhook.cli.probes import busy_ports, is_loopback, is_serving, probe_server, probe_trunk, trunk_address
 from onhook.cli.remote import local_url
 from onhook.provision import CONFIGURED_TRUNK, SANDBOX_TRUNK, read_sandbox
 from onhook.settings import Settings
@@ -79,4 +79,12 @@ def _trunks(settings: Settings, stored: list[TrunkRecord]) -> list[Finding]:
         uris = {"ONHOOK_TRUNK_URI": settings.trunk_uri} | uris
     if not uris:
         return [Finding("trunks", True, "none; add one with `onhook trunks add`, or use `onhook serve --sandbox`")]
-    return [Finding(f"trunk {name}", *probe_trunk(uri)) for name, uri in uris.items()]
+    return [_trunk(name, uri, settings.sip_address[0]) for name, uri in uris.items()]
+
+
+def _trunk(name: str, uri: str, own_host: str) -> Finding:
+    part = f"trunk {name}"
+    if is_loopback(own_host) and not is_loopback(trunk_address(uri)[0]):
+        text = f"{uri} cannot be called from {own_host}; set ONHOOK_SIP_BIND=0.0.0.0:5060"
+        return Finding(part, False, text)
+    return Finding(part, *probe_trunk(uri))

@@ -13,7 +13,7 @@ from onhook.agents.line_agents import LineAgentKind
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.cli.common import ConfigOption, DataOption, fail, moment, secret_box, settings_or_exit, with_store
 from onhook.clock import SystemClock
-from onhook.provision import DEFAULT_ENVIRONMENT, create_key, ensure_environment
+from onhook.provision import CONFIGURED_TRUNK, DEFAULT_ENVIRONMENT, create_key, ensure_environment, ensure_trunk
 from onhook.store.store import Agent, ApiKey, ConflictError, Number, Store, TrunkRecord
 
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -163,7 +163,7 @@ def list_trunks(data: Path | None = DataOption, config: Path | None = ConfigOpti
 @numbers.command("add")
 def add_number(
     number: str = typer.Argument(help="The number, such as +12025550100."),
-    trunk: str = typer.Option(..., help="Id of the trunk it lives on."),
+    trunk: str = typer.Option(CONFIGURED_TRUNK, help="Id of its trunk; without one, that of ONHOOK_TRUNK_URI."),
     agent: str | None = typer.Option(None, help="Id of the agent that calls from it."),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
@@ -171,9 +171,14 @@ def add_number(
     """Add a number (E.164) and print its id."""
     value = _e164(number)
 
+    settings = settings_or_exit(config, data)
+    box = secret_box(settings)
+
     async def work(store: Store) -> str:
+        await ensure_environment(store, clock)
+        await ensure_trunk(store, settings, box, clock)
         if await store.get(TrunkRecord, trunk, DEFAULT_ENVIRONMENT) is None:
-            return f"no trunk {trunk}; `onhook trunks list` names them"
+            return f"no trunk {trunk}; set ONHOOK_TRUNK_URI, or name one of `onhook trunks list` with --trunk"
         if agent is not None and await store.get(Agent, agent, DEFAULT_ENVIRONMENT) is None:
             return f"no agent {agent}; `onhook agents list` names them"
         try:
@@ -183,7 +188,7 @@ def add_number(
         return ""
 
     number_id = f"number_{uuid.uuid4().hex[:12]}"
-    refusal = with_store(settings_or_exit(config, data), work)
+    refusal = with_store(settings, work)
     if refusal:
         fail(refusal)
     typer.echo(number_id)

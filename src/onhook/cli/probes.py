@@ -50,15 +50,25 @@ def probe_server(url: str) -> tuple[bool, str]:
     return True, f"runs at {url} and is ready"
 
 
+def trunk_address(uri: str) -> tuple[str, int]:
+    """Return the host and port that a trunk's URI names. Raises `ValueError`."""
+    target = uri.removeprefix("sip:").partition(";")[0]
+    host, _, port = target.rpartition("@")[2].partition(":")
+    return host, int(port or 5060)
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine can be reached at."""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
 def probe_trunk(uri: str, seconds: float = TRUNK_LIMIT_S) -> tuple[bool, str]:
     """Send one OPTIONS to `uri` and say whether anything answers; any answer will do (RFC 3261 section 11)."""
-    target, _, parameters = uri.removeprefix("sip:").partition(";")
-    host, _, port = target.rpartition("@")[2].partition(":")
-    kind = socket.SOCK_STREAM if "transport=tcp" in parameters else socket.SOCK_DGRAM
+    kind = socket.SOCK_STREAM if "transport=tcp" in uri else socket.SOCK_DGRAM
     with _socket(socket.AF_INET, kind) as probe:
         probe.settimeout(seconds)
         try:
-            probe.connect((host, int(port or 5060)))
+            probe.connect(trunk_address(uri))
             own_host, own_port = probe.getsockname()
             probe.send(_options(uri, own_host, own_port, "TCP" if kind is socket.SOCK_STREAM else "UDP"))
             status = probe.recv(4096).split(b"\r\n")[0].decode(errors="replace")
