@@ -125,11 +125,18 @@ async def test_a_stream_that_is_no_sip_is_closed(one: Sockets) -> None:
 
 async def test_names_are_resolved_when_connecting_and_remembered(one: Sockets) -> None:
     named = Destination("udp", "localhost", 5099)
-    assert one.transport.resolved(named) is None
     numeric = await one.transport.connect(named)
     assert numeric == one.transport.resolved(named) == Destination("udp", HOST, 5099)
     with pytest.raises(OSError, match=r".*"):
         await one.transport.connect(Destination("udp", "name.invalid", 5060))
+
+
+async def test_a_far_ends_name_is_looked_up_in_the_background_for_the_next_request(one: Sockets) -> None:
+    named = Destination("udp", "LocalHost", 5099)
+    assert one.transport.resolved(named) is None
+    while (found := one.transport.resolved(named)) is None:  # noqa: ASYNC110 - nothing announces a look-up
+        await asyncio.sleep(0)
+    assert found == Destination("udp", HOST, 5099)
 
 
 async def test_a_wildcard_bind_names_the_address_that_leads_to_the_far_end() -> None:

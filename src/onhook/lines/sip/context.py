@@ -55,7 +55,7 @@ class Network(Protocol):
         ...
 
     def resolved(self, destination: Destination) -> Destination | None:
-        """Return the numeric form of a destination if it is known without asking anybody."""
+        """Return the numeric form of a destination if it is known; a name that is not is being looked up then."""
         ...
 
     def local_host(self, destination: Destination) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Timer
 from onhook.lines.sip.audio import Audio
-from onhook.lines.sip.context import Context
+from onhook.lines.sip.context import ALLOW, Context
 from onhook.lines.sip.credentials import Account, Tries
 from onhook.lines.sip.dialog import Dialog
 from onhook.lines.sip.machine import Failure
@@ -89,7 +89,7 @@ class SessionRefresh:
         body = audio.offer() if timer.method == "INVITE" else b""
         if credentials is None:
             credentials = self._account.headers(timer.method, dialog.request_uri(), body)
-        headers = [("Supported", "timer"), *refresh_headers(timer), *credentials]
+        headers = [("Allow", ALLOW), ("Supported", "timer"), *refresh_headers(timer), *credentials]
         request = dialog.request(timer.method, headers=headers, body=body)
         self.is_pending, self._ack = True, None
         hop = dialog.next_hop(self._context.network.resolved)

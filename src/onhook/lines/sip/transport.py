@@ -1,6 +1,7 @@
 """The sockets of the user agent: UDP and TCP on one port. Only this file, `udp` and `tcp` touch the network."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 
@@ -8,7 +9,12 @@ from onhook.lines.sip.address import Destination
 from onhook.lines.sip.tcp import TcpConnections
 from onhook.lines.sip.udp import UdpSocket
 
+log = logging.getLogger(__name__)
+
 _PORT_TRIES = 20
+_MAX_NAMES = 1024
+"""Names kept; far ends choose them, so there must be an end."""
+
 _WILDCARDS = ("0.0.0.0", "::")
 
 
@@ -25,6 +31,7 @@ class Transport:
         self._bind = (bind_host, bind_port)
         self._address = self._bind
         self._names: dict[str, str] = {}
+        self._look_ups: dict[str, asyncio.Task[None]] = {}
         self._local_hosts: dict[str, str] = {}
         self._udp = UdpSocket(on_message, on_unreachable)
         self._tcp = TcpConnections(on_message, on_unreachable)
@@ -51,6 +58,8 @@ class Transport:
 
     async def close(self) -> None:
         """Close the sockets."""
+        for look_up in list(self._look_ups.values()):
+            look_up.cancel()
         self._udp.close()
         await self._tcp.close()
 
@@ -67,11 +76,14 @@ class Transport:
         return destination
 
     def resolved(self, destination: Destination) -> Destination | None:
-        """Return the numeric form of a destination if it needs no look-up."""
+        """Return the numeric form of a destination if it is known; else begin to look it up for the next time."""
         if destination.is_numeric:
             return destination
         host = self._names.get(destination.host.lower())
-        return None if host is None else Destination(destination.transport, host, destination.port)
+        if host is None:
+            self._begin_look_up(destination)
+            return None
+        return Destination(destination.transport, host, destination.port)
 
     def local_host(self, destination: Destination) -> str:
         """Return the bound host, or for a wildcard the address that leads to `destination`."""
@@ -80,6 +92,19 @@ class Transport:
         if destination.host not in self._local_hosts:
             self._local_hosts[destination.host] = _route_to(destination)
         return self._local_hosts[destination.host]
+
+    def _begin_look_up(self, destination: Destination) -> None:
+        name = destination.host.lower()
+        if name not in self._look_ups and len(self._names) < _MAX_NAMES:
+            task = asyncio.get_running_loop().create_task(self._look_up(destination))
+            self._look_ups[name] = task
+            task.add_done_callback(lambda _: self._look_ups.pop(name, None))
+
+    async def _look_up(self, destination: Destination) -> None:
+        try:
+            await self._resolve(destination)
+        except (OSError, UnicodeError) as error:  # A label may be too long for the DNS.
+            log.warning("the far end's host %s cannot be resolved: %s", destination.host, error)
 
     async def _resolve(self, destination: Destination) -> Destination:
         family = socket.AF_INET6 if ":" in self._bind[0] else socket.AF_INET
