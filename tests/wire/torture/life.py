@@ -8,7 +8,6 @@ from onhook.calls.proof import Result
 from onhook.lines.engine import Answered, LegEnded
 
 PHASES = ("calling", "ringing", "canceling", "answered", "clearing")
-FAR_TAG = b"far1"
 HIGHEST_CSEQ = 2**31 - 1
 
 
@@ -74,8 +73,8 @@ class Life:
         """Say whether `data` had the right to end the call."""
         ours = [oracle.read(one) for one in self._ours()]
         invite = next(one for one in ours if one.method == b"INVITE")
-        tags = (FAR_TAG,) if self.phase in ("answered", "clearing") else None
-        if oracle.is_far_bye(data, invite.call_id, invite.tag(b"from"), tags):
+        tags = (oracle.FAR_TAG,) if self.phase in ("answered", "clearing") else None
+        if oracle.is_far_bye(data, invite, tags):
             return
         proof = self.world.ended.proof
         if proof.result is Result.CONFIRMED:

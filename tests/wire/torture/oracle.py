@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+FAR_TAG = b"far1"
+"""The tag of the far end that answers."""
+
 _COMPACT = {b"v": b"via", b"f": b"from", b"t": b"to", b"i": b"call-id", b"l": b"content-length"}
 
 
@@ -68,15 +71,24 @@ def read(data: bytes) -> Reading:
     return Reading(start, headers, body)
 
 
-def is_far_bye(data: bytes, call_id: bytes, our_tag: bytes, far_tags: Iterable[bytes] | None) -> bool:
-    """Whether a message is a BYE of the far end in the dialog; `far_tags` None is for any far end."""
+def is_in_dialog(data: bytes, invite: Reading, far_tags: Iterable[bytes] | None = (FAR_TAG,)) -> bool:
+    """Whether a request of the far end is in the dialog of our INVITE; `far_tags` None is for any far end."""
+    message = read(data)
+    return (
+        message.status is None
+        and message.call_id == invite.call_id
+        and message.tag(b"to") == invite.tag(b"from")
+        and (far_tags is None or message.tag(b"from") in far_tags)
+    )
+
+
+def is_far_bye(data: bytes, invite: Reading, far_tags: Iterable[bytes] | None) -> bool:
+    """Whether a message is a BYE of the far end in the dialog of our INVITE."""
     message = read(data)
     return (
         re.match(rb"BYE \S+ SIP/2\.0$", message.start) is not None
         and message.method == b"BYE"
-        and message.call_id == call_id
-        and message.tag(b"to") == our_tag
-        and (far_tags is None or message.tag(b"from") in far_tags)
+        and is_in_dialog(data, invite, far_tags)
     )
 
 

@@ -10,18 +10,14 @@ from tests.wire.peers.compose import Act
 from tests.wire.peers.raw_uas import RawUas
 from tests.wire.torture.messages import MISFRAMED, NO_FRAME, OWED, TortureMessage, read_messages
 from tests.wire.torture.stranger import Stranger, options, statuses
-from tests.wire.torture.vigil import Vigil, held
+from tests.wire.torture.vigil import BRIEF, Vigil, held
 
 from onhook.calls.proof import Method
 from onhook.lines.engine import Answered
-from onhook.lines.sip.engine import SipSettings
 
 pytestmark = pytest.mark.wire
 
 MESSAGES = read_messages()
-BRIEF = SipSettings(bind_port=0, t1=0.01, t2=0.05, t4=0.05, watch=1.0)
-"""A fiftieth of the RFC's timers: 64*T1 is 0.64 s."""
-
 each_message = pytest.mark.parametrize("message", MESSAGES, ids=str)
 
 

@@ -9,6 +9,11 @@ from typing import Any, Self
 
 from tests.wire.harness import Line
 
+from onhook.lines.sip.engine import SipSettings
+
+BRIEF = SipSettings(bind_port=0, t1=0.01, t2=0.05, t4=0.05, watch=1.0)
+"""A fiftieth of the RFC's timers: 64*T1 is 0.64 s."""
+
 
 class Vigil(logging.Handler):
     """While open, collects what went wrong behind the test's back; leaving fails the test for any of it."""
