@@ -39,6 +39,11 @@ class GatedCarrier(SandboxCarrier):
         for go_on in waiting:
             go_on()
 
+    def lose(self) -> None:
+        """Hold nothing more; what is held never arrives."""
+        self._waiting.clear()
+        self.release()
+
     async def until(self, condition: Callable[[], bool], limit_s: float) -> None:
         """Wait for a packet that makes `condition` true. Raises `TimeoutError`."""
         async with asyncio.timeout(limit_s):

@@ -32,7 +32,9 @@ class Server:
     def __init__(self, directory: Path, process: asyncio.subprocess.Process, token: str) -> None:
         self.directory = directory
         self.process = process
-        self.client = httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        self.client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"}, timeout=10, limits=httpx.Limits(max_connections=None)
+        )
         self._ready: asyncio.Queue[str] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
 
@@ -87,10 +89,12 @@ class Server:
         assert (await self.events(call_id)).count("call.ended") == 1
         return call
 
-    async def stop(self, call_id: str) -> None:
-        """Stop a call without waiting for its proof."""
+    async def stop(self, call_id: str) -> dict[str, Any]:
+        """Stop a call without waiting for its proof, and return the answer."""
         response = await self.client.post(f"/v1/calls/{call_id}/stop", json={"wait_ms": 0})
         assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
 
     async def close(self) -> None:
         """End the processes."""
