@@ -85,7 +85,7 @@ class Line:
         self.journal = MemoryJournal()
         clock = SystemClock()
         self._pump = MediaPump(clock, "127.0.0.1")
-        self.engine = SipEngine(settings, self.journal, self, clock, self._pump)
+        self.engine = SipEngine(settings, self.journal, self, clock, self._pump, lambda _trunk: (USER, PASSWORD))
         self._news = asyncio.Event()
         self._closed = False
 

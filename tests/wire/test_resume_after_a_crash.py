@@ -127,6 +127,23 @@ async def test_an_answered_call_is_byed(far_end: FarEnd, open_line: OpenLine, sc
     assert crashed.second.ends() == 1
 
 
+async def test_a_resumed_calls_bye_that_is_challenged_is_sent_with_credentials(
+    far_end: FarEnd, open_line: OpenLine
+) -> None:
+    challenge = 'Proxy-Authenticate: Digest realm="f", nonce="n", qop="auth"\r\n'
+    far = far_end({"BYE": [(Act("407 Proxy Authentication Required", extra=challenge),), OK]})
+    first = await open_line()
+    call = await first.place(far.port)
+    await first.until(Answered)
+    await seen(far, lambda log: log.requests("ACK"))
+    crashed = await crash(first, far, call, open_line)
+    ended = await crashed.ended()
+    assert (ended.proof.result, ended.proof.method) == (Result.CONFIRMED, Method.BYE)
+    crashed.second.assert_proved(ended.proof, crashed.after)
+    assert len(far.verified) == 1
+    assert far.faults == []
+
+
 async def test_an_ending_call_whose_bye_was_not_confirmed_is_byed_anew(far_end: FarEnd, open_line: OpenLine) -> None:
     far, first = far_end({"BYE": [LOST, OK]}), await open_line(REAL_TIMERS)
     call = await first.place(far.port)
