@@ -1,6 +1,7 @@
 """onhook as a user runs it: real processes on free ports of loopback, in a directory of their own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 READY = "onhook is ready at "
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0

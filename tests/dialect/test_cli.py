@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,15 @@ from subprocess import CompletedProcess
 
 import httpx
 import pytest
-from tests.dialect.server_process import bare_environment, free_port, local_environment, onhook, running, serving
+from tests.dialect.server_process import (
+    NEEDS_CURL,
+    bare_environment,
+    free_port,
+    local_environment,
+    onhook,
+    running,
+    serving,
+)
 
 pytestmark = pytest.mark.dialect
 
@@ -61,6 +70,10 @@ def run(tmp_path: Path) -> Run:
         return onhook(arguments, tmp_path, environment | variables)
 
     return once
+
+
+def shell(command: str) -> str:
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True).stdout
 
 
 # --- configuration objects ---------------------------------------------------------------------------
@@ -314,6 +327,28 @@ def test_phone_on_a_taken_port_says_so(run: Run) -> None:
         refused = run("phone", "--port", str(port))
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"onhook: cannot listen on 127.0.0.1:{port}: ")
+
+
+@NEEDS_CURL
+def test_the_demo_stays_up_and_its_curl_lines_work(tmp_path: Path) -> None:
+    with running(["onhook", "demo"], "/timeline", tmp_path, bare_environment()) as lines:
+        place, end, timeline = (line.strip() for line in lines if line.strip().startswith("curl "))
+        placed = json.loads(shell(place))
+        assert placed["success"] is True
+        ended = json.loads(shell(end.replace("ID", placed["data"]["id"])))
+        assert ended["data"]["ended_reason"] == "ended_by_api"
+        events = json.loads(shell(timeline.replace("ID", placed["data"]["id"])))["events"]
+        assert events[0]["type"] == "call.created"
+    assert lines[-1] == "Good-bye.\n"
+
+
+def test_a_demo_that_is_cut_short_takes_its_server_with_it(tmp_path: Path) -> None:
+    with running(["onhook", "demo", "--exit"], "onhook is up at", tmp_path, bare_environment()) as lines:
+        url = lines[0].split()[4].rstrip(",")
+        assert httpx.get(f"{url}/healthz").status_code == 200
+    assert lines[-1] == "Good-bye.\n"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz")
 
 
 def test_help_names_the_commands(run: Run) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.dialect.doc_blocks import ROOT, RUNNABLE, Shell, blocks
+from tests.dialect.server_process import NEEDS_CURL
 
 pytestmark = pytest.mark.dialect
 
@@ -24,6 +25,7 @@ RUN = {
 }
 
 
+@NEEDS_CURL
 @pytest.mark.parametrize("page", RUN)
 def test_every_command_of_the_page_does_what_the_page_says(page: str, tmp_path: Path) -> None:
     with Shell(tmp_path) as shell:

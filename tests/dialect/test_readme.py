@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.dialect.doc_blocks import ROOT, Shell, blocks, normal
-from tests.dialect.server_process import bare_environment
+from tests.dialect.server_process import NEEDS_CURL, bare_environment
 
 pytestmark = pytest.mark.dialect
 
@@ -30,9 +30,12 @@ def test_the_transcript_is_what_the_demo_prints(tmp_path: Path) -> None:
         check=False,
     )
     assert demo.returncode == 0, demo.stderr
-    assert normal(demo.stdout.splitlines()) == normal(transcript.text.splitlines()[1:])
+    assert normal(demo.stdout.splitlines()) == normal(transcript.text.splitlines()[1:]), (
+        "put the output of `onhook demo --exit` into the README"
+    )
 
 
+@NEEDS_CURL
 def test_the_commands_for_real_use_work_with_a_phone_for_a_carrier(tmp_path: Path) -> None:
     todo = [block for block in blocks("README.md") if block.first_line not in NOT_RUN]
     assert len(todo) == 3

@@ -18,6 +18,9 @@ from onhook.cli.common import fail
 from onhook.cli.show import timeline_lines
 from onhook.provision import SandboxFile, read_sandbox
 
+INTERRUPTED = 130
+"""Exit code of a tour that was cut short, as shells have it."""
+
 START_LIMIT_S = 20.0
 CALL_LIMIT_S = 10.0
 TALK_S = 2.0
@@ -25,20 +28,36 @@ TALK_S = 2.0
 
 
 async def run_demo(*, stay: bool) -> int:
-    """Start everything on free ports in a temporary directory, give the tour, leave or stay up."""
+    """Start everything on free ports in a temporary directory, give the tour, leave or stay up; return the exit code.
+
+    Ctrl-C, SIGTERM and the end of the terminal end it at any moment, and the server with it.
+    """
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("the demo runs in a task")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with tempfile.TemporaryDirectory(prefix="onhook-demo-") as directory, _server(Path(directory)) as server:
-        sandbox = await _ready(server, Path(directory))
-        say(f"onhook is up at {sandbox.base_url}, with a sandbox carrier behind it: real SIP and RTP on loopback.")
-        async with httpx.AsyncClient(
-            base_url=sandbox.base_url, headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=30
-        ) as client:
-            await _talkover_tour(client, sandbox)
-            await _retell_tour(client, sandbox)
-            await _early_stop_tour(client, sandbox)
-        if stay:
-            _invite(sandbox)
-            await _until_interrupted()
+        try:
+            sandbox = await _ready(server, Path(directory))
+            await _tour(sandbox)
+            if stay:
+                _invite(sandbox)
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            say("\nGood-bye.")
+            return 0 if stay else INTERRUPTED
     return 0
+
+
+async def _tour(sandbox: SandboxFile) -> None:
+    say(f"onhook is up at {sandbox.base_url}, with a sandbox carrier behind it: real SIP and RTP on loopback.")
+    async with httpx.AsyncClient(
+        base_url=sandbox.base_url, headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=30
+    ) as client:
+        await _talkover_tour(client, sandbox)
+        await _retell_tour(client, sandbox)
+        await _early_stop_tour(client, sandbox)
 
 
 def say(line: str = "") -> None:
@@ -148,11 +167,3 @@ async def _ready(server: subprocess.Popen[bytes], directory: Path) -> SandboxFil
             return sandbox
         await asyncio.sleep(0.05)
     fail(f"the server did not start:\n{(directory / 'server.log').read_text()}")
-
-
-async def _until_interrupted() -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await stopping.wait()
-    say("\nGood-bye.")
