@@ -28,7 +28,7 @@ from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
-from onhook.settings import Settings
+from onhook.settings import Settings, http_url
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError, TrunkRecord
@@ -185,7 +185,7 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
 
             host, port = settings.http_address
             async with HttpServer(create_app(node.services()), host, port, settings.slow_client_s) as server:
-                base_url = f"http://{host}:{server.port}"
+                base_url = http_url(host, server.port)
                 if carrier_uri is not None:
                     await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)
                 print(f"onhook is ready at {base_url}", flush=True)

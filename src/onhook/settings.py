@@ -3,11 +3,12 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableValueError
 
 PREFIX = "ONHOOK_"
 NOT_SETTINGS = frozenset({"ONHOOK_CONFIG", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_TEST_APT"})
@@ -63,6 +64,12 @@ class Settings(BaseSettings):
             raise ValueError("must look like sqlite:///path/to/onhook.db; other databases are not supported yet")
         return value
 
+    @model_validator(mode="after")
+    def _has_whole_port_range(self) -> Self:
+        if (self.rtp_port_min or self.rtp_port_max) and not 0 < self.rtp_port_min < self.rtp_port_max:
+            raise ValueError("rtp_port_min and rtp_port_max: give both, the lower first, or neither")
+        return self
+
     @property
     def database_path(self) -> Path:
         """Where the SQLite file lives."""
@@ -96,6 +103,11 @@ def split_bind(value: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def http_url(host: str, port: int) -> str:
+    """Return the URL of an HTTP server."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     """Read the environment over the TOML file `config`; `overrides` win over both.
 
@@ -114,6 +126,8 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     values = {key: value for key, value in values.items() if f"{PREFIX}{key.upper()}" not in os.environ}
     try:
         return Settings(**(values | {key: value for key, value in overrides.items() if value is not None}))
+    except UnreadableValueError as error:
+        raise SettingsError(f'{error}; lists are written as JSON, such as ["+1", "+44"]') from error
     except ValidationError as error:
         raise SettingsError("; ".join(_words(one) for one in error.errors())) from error
 
@@ -123,7 +137,8 @@ def _words(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{key}: there is no such setting"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {text}" if key else text
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

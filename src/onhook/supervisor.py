@@ -88,7 +88,8 @@ def leave_with_supervisor() -> None:
 
 def free_port(host: str, kind: socket.SocketKind) -> int:
     """Return a port that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port

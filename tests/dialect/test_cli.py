@@ -277,6 +277,15 @@ def test_serve_says_where_it_is_and_leaves_with_0(tmp_path: Path) -> None:
         assert httpx.get(f"http://{environment['ONHOOK_HTTP_BIND']}/healthz").status_code == 200
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+def test_serve_listens_on_ipv6(tmp_path: Path) -> None:
+    environment = local_environment() | {"ONHOOK_HTTP_BIND": "[::1]:0"}
+    with serving(tmp_path, environment, "--sandbox") as lines:
+        url = lines[0].split()[-1]
+        assert re.fullmatch(r"http://\[::1\]:\d+", url)
+        assert onhook(("calls", "list"), tmp_path, environment).returncode == 0
+
+
 # --- doctor and phone --------------------------------------------------------------------------------
 
 

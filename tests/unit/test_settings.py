@@ -57,11 +57,20 @@ def test_an_unknown_key_is_fatal_in_the_file_and_in_the_environment(
         ("DATABASE_URL", "postgres://localhost/x"),
         ("STOP_WAIT_MS", "soon"),
         ("LOG_LEVEL", "LOUD"),
+        ("DIAL_ALLOW", "+1"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"ONHOOK_{name}", value)
     with pytest.raises(SettingsError, match=name.lower()):
+        load_settings()
+
+
+@pytest.mark.parametrize(("low", "high"), [("20000", "0"), ("0", "20000"), ("20000", "10000"), ("20000", "20000")])
+def test_half_a_port_range_is_refused(low: str, high: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONHOOK_RTP_PORT_MIN", low)
+    monkeypatch.setenv("ONHOOK_RTP_PORT_MAX", high)
+    with pytest.raises(SettingsError, match="rtp_port_min and rtp_port_max: give both"):
         load_settings()
 
 

@@ -9,7 +9,7 @@ import typer
 
 from onhook.cli.common import fail, settings_or_exit
 from onhook.provision import read_sandbox
-from onhook.settings import Settings
+from onhook.settings import Settings, http_url
 
 UrlOption = typer.Option(
     None, "--url", envvar="ONHOOK_URL", help="Base URL of the server. Default: the sandbox's, else ONHOOK_HTTP_BIND."
@@ -24,8 +24,7 @@ ANY_HOST = ("0.0.0.0", "::")
 def local_url(settings: Settings) -> str:
     """Return the URL at which a server with these settings answers on this machine."""
     host, port = settings.http_address
-    host = "127.0.0.1" if host in ANY_HOST else host
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_url("127.0.0.1" if host in ANY_HOST else host, port)
 
 
 class RemoteError(Exception):
