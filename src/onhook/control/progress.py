@@ -96,8 +96,14 @@ class ProgressRecorder:
                 call = await self._store.append_proof(event.call_id, event.at, event.proof)
                 if call is not None and call.answered_at is None and event.proof.bye_sent_at is not None:
                     await self._store.record_progress(_answered(event.call_id, event.at, None, {}))
+            case Answered(call_id) if await self._is_answered(call_id):
+                return  # A leg of an earlier life tells of its answer again.
             case _:
                 await self._store.record_progress(self._progress(event))
+
+    async def _is_answered(self, call_id: str) -> bool:
+        call = await self._store.get_call(call_id, None)
+        return call is not None and call.answered_at is not None
 
     def _progress(self, event: Dialed | Provisional | Answered | DtmfReceived) -> Progress:
         """Translate a wire fact into a change of the row."""

@@ -51,6 +51,7 @@ class Reconciler:
             await self._ending.carry_out(call)
         for call in due.overdue:
             await self._ending.request_stop(_deadline(call, now))
+        await self._store.erase_deleted_calls()
 
     async def settle_earlier_life(self) -> int:
         """End every leg that an earlier life of this process left; return how many calls that were.

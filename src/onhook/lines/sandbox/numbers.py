@@ -78,7 +78,7 @@ class Number(msgspec.Struct, frozen=True):
 
 
 def _refuses(digits: str, status: int, title: str, does: str) -> Number:
-    return Number(digits, title, does, script=(Step(0.05, Act.REFUSE, status),))
+    return Number(digits, title, does, script=(Step(0.25, Act.REFUSE, status),))
 
 
 ECHO = Number("00", "answers", "Rings, answers after 0.3 s, and echoes all audio and keys.")

@@ -35,12 +35,20 @@ def step_of(transaction: ClientTransaction, remote_tag: str | None = None) -> Pr
 class Clearance:
     """Ends one dialog and keeps the evidence.
 
+    `changed` is called when a BYE after the first has used a CSeq; the next life allows for one that it does not know.
     `result` is pending until the far end confirmed by 2xx, 481 or a BYE of its own (confirmed), or until nothing more
     can be hoped for (unconfirmed); then `settled_at` is set and `on_settled` is called, once.
     """
 
     def __init__(
-        self, context: Context, dialog: Dialog, account: Account, *, send_text: bool, on_settled: Callable[[], None]
+        self,
+        context: Context,
+        dialog: Dialog,
+        account: Account,
+        *,
+        send_text: bool,
+        on_settled: Callable[[], None],
+        changed: Callable[[], None],
     ) -> None:
         self.dialog = dialog
         self.result = Result.PENDING
@@ -50,6 +58,7 @@ class Clearance:
         self._account = account
         self._send_text = send_text
         self._on_settled = on_settled
+        self._changed = changed
         self._tries: Tries = {}
         self._retried = False
         self._reason: list[Header] = []
@@ -82,6 +91,8 @@ class Clearance:
         bye = self.dialog.request("BYE", headers=[*self._reason, *credentials])
         hop = self.dialog.next_hop(self._context.network.resolved)
         self._transactions.append(self._context.layer.send(bye, hop, self._on_response, self._on_failure))
+        if len(self._transactions) > 1:
+            self._changed()
 
     def _on_response(self, response: Response) -> None:
         if response.status < 200 or self.result is not Result.PENDING:

@@ -129,8 +129,9 @@ class Leg:
             self._dialogs[dialog.remote_tag] = dialog
         if self._dialogs:
             self.state = LegState.CLEARING
-            self._told_answered = True  # By the earlier life.
+            self._answered_at = snapshot.answered_at
             self._clear()
+            self._save()  # The BYEs have used CSeqs that a third life must not use again.
         elif snapshot.provisional:
             self.state = LegState.CANCELING
             self._cancel()
@@ -194,6 +195,8 @@ class Leg:
                 self._evidence.primary = tag
                 self._answer_message = response
             self._happen(LegInput.ACCEPT)
+            if self.state is not LegState.ACCEPTED:
+                self._save()  # A dialog that is being ended must be ended by the next life, too.
         elif tag in self._acks:
             self._send_ack(tag)
 
@@ -278,7 +281,8 @@ class Leg:
             if tag not in self._evidence.clearances:
                 self._send_bye(tag, self._stop or OTHER_FORK_WON)
         if not self._told_answered:
-            self._tell(Answered(self.identity.call_id, self._context.clock.now_ms()))
+            self._answered_at = self._answered_at or self._context.clock.now_ms()
+            self._tell(Answered(self.identity.call_id, self._answered_at))
 
     def _settle(self) -> None:
         self.abandon()
@@ -338,6 +342,7 @@ class Leg:
                 self.identity.account,
                 send_text=self.identity.send_text,
                 on_settled=self._on_cleared,
+                changed=self._save,
             )
         return clearances[tag]
 
@@ -393,4 +398,5 @@ class Leg:
             provisional=invitation.drew_response,
             dialogs=tuple(self._dialogs[tag] for tag in self._dialogs if not self._evidence.is_over(tag)),
             primary=self._evidence.primary,
+            answered_at=self._answered_at,
         )

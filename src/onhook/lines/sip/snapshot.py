@@ -33,7 +33,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `invite` is the text of the last INVITE, branch and Via included, which says where it came from; `destination` is
     where it went. `provisional` says whether it drew a 1xx. `sent_at` is when it first left (ms), or about to when it
-    may not have. `primary` is the remote tag of the dialog that won. No credentials are kept, only whose they are.
+    may not have. `primary` is the remote tag of the dialog that won, and `answered_at` when it did (ms). No
+    credentials are kept, only whose they are.
     """
 
     sip_call_id: str
@@ -45,6 +46,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     provisional: bool = False
     dialogs: tuple[Dialog, ...] = ()
     primary: str | None = None
+    answered_at: int | None = None
     version: int = 1
 
     def request(self) -> Request:
