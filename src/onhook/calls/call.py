@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,6 +51,10 @@ class Stop(msgspec.Struct, frozen=True):
     result: Result = Result.PENDING
 
 
+DataStorage = Literal["everything", "everything_except_pii", "basic_attributes_only"]
+"""How much of a call may be kept, from all to least, in Retell's words."""
+
+
 class CallDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the maker of the call gave and may want back; never read by call control."""
 
@@ -59,6 +63,9 @@ class CallDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     dynamic_variables: dict[str, str] = msgspec.field(default_factory=dict)
     sip_headers: dict[str, str] = msgspec.field(default_factory=dict)
+    custom_attributes: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
+    data_storage_setting: DataStorage = "everything"
+    batch_call_id: str | None = None
     is_testing: bool = False
     agent_version: int = 0
 
@@ -69,6 +76,7 @@ class Call(msgspec.Struct, frozen=True):
     `sip_call_id` is fixed at creation, before any INVITE. `deadline_at` is the stored moment at which a
     clock stops the call (ring time-out before the answer, maximum duration after it). `outcome`, `cause`
     and `ended_at` are frozen once written; `ended_at` of a stopped call is the commit time of `ending`.
+    From `deleted_at` on its environment no longer sees it.
     """
 
     id: str
@@ -98,6 +106,7 @@ class Call(msgspec.Struct, frozen=True):
     stop: Stop | None = None
     proof: Proof | None = None
     details: CallDetails = CallDetails()
+    deleted_at: int | None = None
 
     @property
     def is_over(self) -> bool:

@@ -6,16 +6,17 @@ A store must run *read, rule, write* in one transaction that no other writer can
 
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from onhook.calls.call import Call, Dialect, Event, EventType, Stop
+from onhook.calls.call import Call, DataStorage, Dialect, Event, EventType, Stop
 from onhook.calls.causes import outcome_of
 from onhook.calls.proof import Proof
 from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_state
+from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Delivery, DeliveryState, Finished, WebhookEndpoint
-from onhook.store.store import Progress, Settlement, StopOrder
+from onhook.store.store import DetailsChange, Progress, Settlement, StopOrder
 
 PROGRESS_FIELDS = frozenset(
     {"deadline_at", "dialed_at", "first_provisional_at", "ringing_at", "answered_at", "answered_on_wire_at"}
@@ -123,9 +124,46 @@ def proven(held: Held, at: int, proof: Proof) -> Change | None:
     return _change(held, at, EventType.PROOF_UPDATED, data, **_proof(held.call, proof))
 
 
+def described(held: Held, change: DetailsChange) -> Change:
+    """Return the change of a call's details; how much of it may be kept only ever gets less."""
+    details, setting = held.call.details, change.data_storage_setting
+    fields = {"metadata": change.metadata, "custom_attributes": change.custom_attributes}
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    if setting is not None and not loosens(details.data_storage_setting, setting):
+        given["data_storage_setting"] = setting
+    return _change(held, change.at, None, {}, details=msgspec.structs.replace(details, **given))
+
+
+def loosens(held: DataStorage, asked: DataStorage) -> bool:
+    """Say whether `asked` would keep more than `held`."""
+    order = get_args(DataStorage)
+    return order.index(asked) < order.index(held)
+
+
+def deleted(held: Held, at: int) -> Change | None:
+    """Return the change that hides a call that is over; None while it is live, or when it is hidden already."""
+    if held.call.state in LIVE or held.call.deleted_at is not None:
+        return None
+    return _change(held, at, None, {}, deleted_at=at)
+
+
+def visible(call: Call, environment_id: str | None) -> bool:
+    """Say whether an environment may see a call: its own, until it is deleted. None is the system, which sees all."""
+    return environment_id is None or (environment_id == call.environment_id and call.deleted_at is None)
+
+
 def within_reach(call: Call, order: StopOrder) -> bool:
     """Say whether a stop order may touch this call: its environment's, and its agent's where one is named."""
-    return order.environment_id in (None, call.environment_id) and order.agent_id in (None, call.agent_id)
+    return visible(call, order.environment_id) and order.agent_id in (None, call.agent_id)
+
+
+def begun(held: OnceRequest | None, request: OnceRequest, stale_before: int) -> Begun:
+    """Return which of two requests under one key stands, and whether it is to be carried out now."""
+    if held is None or held.expires_at <= request.begun_at:
+        return Begun(request, mine=True)
+    if held.fingerprint == request.fingerprint and held.status is None and held.begun_at <= stale_before:
+        return Begun(msgspec.structs.replace(held, begun_at=request.begun_at), mine=True)
+    return Begun(held, mine=False)
 
 
 def queued(agent_id: str, event: Event, endpoints: Iterable[WebhookEndpoint]) -> list[Delivery]:

@@ -18,13 +18,15 @@ import apsw
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
-from onhook.store import rules, sqlite_calls, sqlite_feed, sqlite_outbox, sqlite_queries, sqlite_records
+from onhook.store import rules, sqlite_calls, sqlite_feed, sqlite_once, sqlite_outbox, sqlite_queries, sqlite_records
+from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finished, Replay, WebhookEndpoint
 from onhook.store.sqlite_migrate import connect, connect_reader
 from onhook.store.sqlite_writer import Writer
 from onhook.store.store import (
     ApiKey,
     CallFilter,
+    DetailsChange,
     Due,
     Number,
     Page,
@@ -116,7 +118,7 @@ class SqliteStore:
         await self._log(lambda db: sqlite_calls.create(db, call))
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
-        """Return one call; another environment's is None."""
+        """Return one call; another environment's, or a deleted one, is None."""
         return self._read(lambda db: sqlite_calls.get(db, call_id, environment_id))
 
     async def list_calls(self, where: CallFilter, page: Page) -> list[Call]:
@@ -169,6 +171,19 @@ class SqliteStore:
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
         """Log `proof.updated` with evidence that came after the end."""
         return await self._log(lambda db: sqlite_calls.apply(db, call_id, lambda held: rules.proven(held, at, proof)))
+
+    async def update_details(self, change: DetailsChange) -> Call | None:
+        """Change what the maker of a call wants back; return the call, None when the environment has none."""
+        return await self._write(lambda db: sqlite_calls.update_details(db, change))
+
+    async def delete_call(self, call_id: str, environment_id: str, at: int) -> bool:
+        """Hide a call that is over from its environment; False when there is none, or it is live."""
+        return await self._write(lambda db: sqlite_calls.delete(db, call_id, environment_id, at))
+
+    async def erase_deleted_calls(self) -> int:
+        """Erase some deleted calls that nothing needs any more."""
+        found = await self._scan(sqlite_calls.erasable)
+        return await self._write(lambda db: sqlite_calls.erase(db, found)) if found else 0
 
     async def forget_snapshot(self, call_id: str) -> None:
         """Delete the snapshot of a call: the engine will need it no more."""
@@ -247,6 +262,20 @@ class SqliteStore:
     async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
         """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
         return await self._scan(lambda db: sqlite_feed.after(db, environment_id, after, call_id, limit))
+
+    # requests under a key
+
+    async def begin_once(self, request: OnceRequest, *, stale_before: int, afresh: bool = False) -> Begun:
+        """Enter a request, unless one stands under its scope and key."""
+        return await self._write(lambda db: sqlite_once.begin(db, request, stale_before=stale_before, afresh=afresh))
+
+    async def finish_once(self, scope: str, key: str, status: int, answer: str) -> None:
+        """Enter the answer of a request."""
+        await self._write(lambda db: sqlite_once.finish(db, scope, key, status, answer))
+
+    async def forget_once(self, scope: str, key: str) -> None:
+        """Free a key whose request did nothing."""
+        await self._write(lambda db: sqlite_once.forget(db, scope, key))
 
     # where work runs
 

@@ -3,6 +3,7 @@
 These functions run inside a transaction of the one writer, so nothing comes between the read and the write.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import apsw
@@ -12,7 +13,7 @@ from onhook.calls.call import Call, Event
 from onhook.calls.states import State
 from onhook.store import rules, sqlite_outbox
 from onhook.store.rules import Change, Held
-from onhook.store.store import ConflictError, StopOrder, Stopped
+from onhook.store.store import ConflictError, DetailsChange, StopOrder, Stopped
 
 Value = int | float | str | bytes | None
 """What a column holds."""
@@ -34,14 +35,26 @@ MUTABLE = (
     "stop",
     "proof",
 )
-"""What a rule may change; all else is fixed at creation."""
+"""What the life of a call changes; all else is fixed at creation, or has columns of its own below."""
+
+DETAILS = ("updated_at", "details")
+DELETION = ("updated_at", "deleted_at")
+ERASED_AT_ONCE = 100
+"""Calls that one command erases; bounds how long it holds up other writers."""
 
 # The names in these statements are ours; values are always bound.
 SELECT = f"SELECT {', '.join(COLUMNS)}, last_seq FROM calls"  # noqa: S608
 _LOAD = f"{SELECT} WHERE id = ?"
 _LOAD_BY_SIP_CALL_ID = f"{SELECT} WHERE sip_call_id = ? ORDER BY created_at DESC, id DESC"
 _INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}, last_seq) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
-_UPDATE = f"UPDATE calls SET {', '.join(f'{name} = ?' for name in MUTABLE)}, last_seq = ? WHERE id = ?"  # noqa: S608
+_ERASABLE = """
+    SELECT id FROM calls WHERE deleted_at IS NOT NULL AND state = 'ended'
+    AND id NOT IN (SELECT call_id FROM snapshots)
+    AND id NOT IN (SELECT call_id FROM deliveries WHERE state IN ('due', 'inflight'))
+    AND id <> (SELECT call_id FROM call_events ORDER BY id DESC LIMIT 1)
+    ORDER BY deleted_at LIMIT ?
+"""
+"""The newest event of the log stays: SQLite would give its place to the next one, whose readers are past it."""
 _INSERT_EVENT = "INSERT INTO call_events (call_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -64,7 +77,7 @@ def load(db: apsw.Connection, call_id: str) -> Held | None:
 def get(db: apsw.Connection, call_id: str, environment_id: str | None) -> Call | None:
     """Return a call of an environment by its id."""
     held = load(db, call_id)
-    return held.call if held is not None and environment_id in (None, held.call.environment_id) else None
+    return held.call if held is not None and rules.visible(held.call, environment_id) else None
 
 
 def events(db: apsw.Connection, call_id: str, after: int, limit: int) -> list[Event]:
@@ -119,6 +132,38 @@ def stop(db: apsw.Connection, order: StopOrder) -> Stopped | None:
     return Stopped(held.call, first=False) if change is None else Stopped(_save(db, change), first=True)
 
 
+def update_details(db: apsw.Connection, change: DetailsChange) -> Call | None:
+    """Change a call's details; return the call, None when the environment has none."""
+    held = load(db, change.call_id)
+    if held is None or not rules.visible(held.call, change.environment_id):
+        return None
+    return _save(db, rules.described(held, change), DETAILS)
+
+
+def delete(db: apsw.Connection, call_id: str, environment_id: str, at: int) -> bool:
+    """Hide a call that is over; False when there is none, or it is live."""
+    held = load(db, call_id)
+    if held is None or not rules.visible(held.call, environment_id):
+        return False
+    change = rules.deleted(held, at)
+    if change is not None:
+        _save(db, change, DELETION)
+    return change is not None
+
+
+def erasable(db: apsw.Connection) -> list[str]:
+    """Return the ids of deleted calls that nothing needs any more."""
+    return [str(row[0]) for row in db.execute(_ERASABLE, (ERASED_AT_ONCE,))]
+
+
+def erase(db: apsw.Connection, call_ids: Sequence[str]) -> int:
+    """Erase calls and their events; return how many."""
+    for call_id in call_ids:
+        db.execute("DELETE FROM call_events WHERE call_id = ?", (call_id,))
+        db.execute("DELETE FROM calls WHERE id = ?", (call_id,))
+    return len(call_ids)
+
+
 def save_snapshot(db: apsw.Connection, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
     """Store an engine's snapshot; False when the call is unknown or may not be dialled any more."""
     row = db.execute("SELECT state FROM calls WHERE id = ?", (call_id,)).fetchone()
@@ -152,9 +197,9 @@ def _candidates(db: apsw.Connection, order: StopOrder) -> Iterable[Held]:
             yield held_of(row)
 
 
-def _save(db: apsw.Connection, change: Change) -> Call:
+def _save(db: apsw.Connection, change: Change, columns: tuple[str, ...] = MUTABLE) -> Call:
     call = change.held.call
-    db.execute(_UPDATE, (*_values(call, MUTABLE), change.held.seq, call.id))
+    db.execute(_update(columns), (*_values(call, columns), change.held.seq, call.id))
     _log(db, change)
     return call
 
@@ -167,6 +212,11 @@ def _log(db: apsw.Connection, change: Change) -> None:
         db.execute(_INSERT_EVENT, (event.call_id, event.seq, event.at, event.type, data))
         call = change.held.call
         sqlite_outbox.add_for(db, call.environment_id, call.agent_id, event)
+
+
+@functools.cache
+def _update(columns: tuple[str, ...]) -> str:
+    return f"UPDATE calls SET {', '.join(f'{name} = ?' for name in columns)}, last_seq = ? WHERE id = ?"  # noqa: S608
 
 
 def _values(call: Call, columns: Iterable[str]) -> list[Value]:

@@ -17,16 +17,17 @@ _SELECT = """
     SELECT e.id, e.call_id, e.seq, e.at, e.type, e.data FROM call_events AS e CROSS JOIN calls AS c ON c.id = e.call_id
 """
 """CROSS JOIN fixes the order: the log is walked, and each event's call looked up."""
+_VISIBLE = "c.environment_id = ?1 AND c.deleted_at IS NULL"
 
 
 def after(db: apsw.Connection, environment_id: str, position: int, call_id: str | None, limit: int) -> Feed:
     """Return a stretch of an environment's events, or of one call's."""
     if call_id is not None:
-        condition = "WHERE e.call_id = ?3 AND e.id > ?2 AND c.environment_id = ?1 ORDER BY e.seq LIMIT ?4"
+        condition = f"WHERE e.call_id = ?3 AND e.id > ?2 AND {_VISIBLE} ORDER BY e.seq LIMIT ?4"
         rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, call_id, limit)).fetchall()
         return _feed(rows, position)
     end = min(position + STRETCH, db.execute("SELECT coalesce(max(id), 0) FROM call_events").get)
-    condition = "WHERE e.id > ?2 AND e.id <= ?3 AND c.environment_id = ?1 ORDER BY e.id LIMIT ?4"
+    condition = f"WHERE e.id > ?2 AND e.id <= ?3 AND {_VISIBLE} ORDER BY e.id LIMIT ?4"
     rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, end, limit)).fetchall()
     return _feed(rows, position if len(rows) == limit else max(position, end))
 
@@ -48,6 +49,7 @@ def replayed(
     end = min(last, first + STRETCH - 1)
     sql = (
         f"{_SELECT} WHERE e.id BETWEEN ?1 AND ?2 AND e.at >= ?3 AND e.at < ?4 AND c.environment_id = ?5"
+        " AND c.deleted_at IS NULL"
         " AND (?6 IS NULL OR e.call_id = ?6) AND (?7 IS NULL OR c.agent_id = ?7) ORDER BY e.id"
     )
     values = (first, end, replay.since, _until(replay), replay.environment_id, replay.call_id, endpoint.agent_id)

@@ -13,10 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from onhook.calls.call import Call, Dialect, Direction, Event, EventType
+from onhook.calls.call import Call, DataStorage, Dialect, Direction, Event, EventType
 from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
+from onhook.store.idempotency import OnceRequests
 from onhook.store.outbox import Outbox, WebhookEndpoint
 
 
@@ -162,6 +163,20 @@ class Settlement(msgspec.Struct, frozen=True):
     ended_at: int
 
 
+class DetailsChange(msgspec.Struct, frozen=True):
+    """New details of a call of an environment; None leaves what is there. Details are replaced whole.
+
+    `data_storage_setting` takes effect only where it is stricter.
+    """
+
+    call_id: str
+    environment_id: str
+    at: int
+    metadata: dict[str, Any] | None = None
+    custom_attributes: dict[str, str | float | bool] | None = None
+    data_storage_setting: DataStorage | None = None
+
+
 class CallFilter(msgspec.Struct, frozen=True):
     """Which calls to list; all conditions hold together, an empty tuple or None means any.
 
@@ -210,7 +225,7 @@ class Due(msgspec.Struct, frozen=True):
     ending: tuple[Call, ...] = ()
 
 
-class Store(Outbox, Protocol):
+class Store(Outbox, OnceRequests, Protocol):
     """Durable state. Every write that logs an event queues its deliveries with it (see `outbox`)."""
 
     async def open(self) -> None:
@@ -261,11 +276,11 @@ class Store(Outbox, Protocol):
         ...
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
-        """Return one call; another environment's is None."""
+        """Return one call; another environment's, or a deleted one, is None. `environment_id` None reaches all."""
         ...
 
     async def list_calls(self, where: CallFilter, page: Page) -> list[Call]:
-        """Return one page of calls."""
+        """Return one page of calls. Deleted ones are in no list and no count."""
         ...
 
     async def count_calls(self, where: CallFilter) -> int:
@@ -317,6 +332,18 @@ class Store(Outbox, Protocol):
 
         Replaces the row's proof, and with it the stop's result. A live call has no end to prove: it stays as it is.
         """
+        ...
+
+    async def update_details(self, change: DetailsChange) -> Call | None:
+        """Change what the maker of a call wants back; return the call, None when the environment has none."""
+        ...
+
+    async def delete_call(self, call_id: str, environment_id: str, at: int) -> bool:
+        """Hide a call that is over from its environment; False when there is none, or it is live."""
+        ...
+
+    async def erase_deleted_calls(self) -> int:
+        """Erase some deleted calls with their events, once they are settled and their deliveries are through."""
         ...
 
     async def forget_snapshot(self, call_id: str) -> None:

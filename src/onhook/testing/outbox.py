@@ -28,7 +28,7 @@ class MemoryOutbox:
     def __init__(
         self,
         endpoints: Callable[[], dict[str, WebhookEndpoint]],
-        call: Callable[[str], Call],
+        call: Callable[[str], Call | None],
         put: Callable[[WebhookEndpoint], None],
     ) -> None:
         self._endpoints = endpoints
@@ -118,8 +118,7 @@ class MemoryOutbox:
             for event in (logged.event for logged in self._log)
             if replay.since <= event.at < until
             and replay.call_id in (None, event.call_id)
-            and self._call(event.call_id).environment_id == replay.environment_id
-            and endpoint.agent_id in (None, self._call(event.call_id).agent_id)
+            and self._seen(event, replay.environment_id, endpoint.agent_id)
             for delivery in rules.wanted(endpoint, event, replay.at, replay.events)
         ]
         self.add(found)
@@ -155,12 +154,20 @@ class MemoryOutbox:
         wanted = [
             logged
             for logged in self._log[after:]
-            if self._call(logged.event.call_id).environment_id == environment_id
-            and call_id in (None, logged.event.call_id)
+            if self._seen(logged.event, environment_id, None) and call_id in (None, logged.event.call_id)
         ][:limit]
         whole = call_id is None and len(wanted) < limit
         position = len(self._log) if whole else (wanted[-1].id if wanted else after)
         return Feed(tuple(wanted), max(after, position))
+
+    def waiting(self) -> set[str]:
+        """Return the ids of the calls that something is still to be delivered of."""
+        return {one.call_id for one in self._in(*UNFINISHED)}
+
+    def _seen(self, event: Event, environment_id: str, agent_id: str | None) -> bool:
+        """Say whether an event is of an environment's, and an agent's, call that is not deleted."""
+        call = self._call(event.call_id)
+        return call is not None and rules.visible(call, environment_id) and agent_id in (None, call.agent_id)
 
     def _in(self, *states: DeliveryState) -> Iterator[Delivery]:
         return (one for one in tuple(self._deliveries.values()) if one.state in states)

@@ -10,6 +10,7 @@ from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
 from onhook.calls.states import LIVE, OVER, State
 from onhook.store import rules
+from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finished, Replay, WebhookEndpoint
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
@@ -17,6 +18,7 @@ from onhook.store.store import (
     ApiKey,
     CallFilter,
     ConflictError,
+    DetailsChange,
     Due,
     Environment,
     Number,
@@ -29,6 +31,7 @@ from onhook.store.store import (
     Stopped,
     StoreError,
 )
+from onhook.testing.once import MemoryOnce
 from onhook.testing.outbox import MemoryOutbox
 
 J = TypeVar("J", Held, Event)
@@ -48,7 +51,8 @@ class MemoryStore:
         self._calls: dict[str, Held] = {}
         self._events: dict[str, list[Event]] = {}
         self._snapshots: dict[str, bytes] = {}
-        self._outbox = MemoryOutbox(self._endpoints, lambda call_id: self._calls[call_id].call, self._set)
+        self._once = MemoryOnce()
+        self._outbox = MemoryOutbox(self._endpoints, lambda call_id: self._call(call_id, None), self._set)
 
     async def open(self) -> None:
         """Do nothing: a dictionary is open."""
@@ -105,9 +109,8 @@ class MemoryStore:
         self._save(rules.created(call))
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
-        """Return one call; another environment's is None."""
-        held = self._calls.get(call_id)
-        return held.call if held is not None and environment_id in (None, held.call.environment_id) else None
+        """Return one call; another environment's, or a deleted one, is None."""
+        return self._call(call_id, environment_id)
 
     async def list_calls(self, where: CallFilter, page: Page) -> list[Call]:
         """Return one page of calls. Raises ValueError for a limit outside 0 to 1000."""
@@ -176,6 +179,32 @@ class MemoryStore:
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
         """Log `proof.updated` with evidence that came after the end."""
         return await self._apply(call_id, lambda held: rules.proven(held, at, proof))
+
+    async def update_details(self, change: DetailsChange) -> Call | None:
+        """Change what the maker of a call wants back; return the call, None when the environment has none."""
+        if self._call(change.call_id, change.environment_id) is None:
+            return None
+        return await self._apply(change.call_id, lambda held: rules.described(held, change))
+
+    async def delete_call(self, call_id: str, environment_id: str, at: int) -> bool:
+        """Hide a call that is over from its environment; False when there is none, or it is live."""
+        await self._writable()
+        call = self._call(call_id, environment_id)
+        change = rules.deleted(self._calls[call_id], at) if call is not None else None
+        if change is not None:
+            self._save(change)
+        return change is not None
+
+    async def erase_deleted_calls(self) -> int:
+        """Erase some deleted calls that nothing needs any more."""
+        await self._writable()
+        busy = self._snapshots.keys() | self._outbox.waiting()
+        gone = [
+            call.id for call in self._all() if call.deleted_at and call.state is State.ENDED and call.id not in busy
+        ]
+        for call_id in gone:
+            del self._calls[call_id], self._events[call_id]
+        return len(gone)
 
     async def forget_snapshot(self, call_id: str) -> None:
         """Delete the snapshot of a call: the engine will need it no more."""
@@ -256,6 +285,21 @@ class MemoryStore:
         """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
         return self._outbox.events_after(environment_id, after, call_id, limit)
 
+    async def begin_once(self, request: OnceRequest, *, stale_before: int, afresh: bool = False) -> Begun:
+        """Enter a request, unless one stands under its scope and key."""
+        await self._writable()
+        return self._once.begin(request, stale_before, afresh=afresh)
+
+    async def finish_once(self, scope: str, key: str, status: int, answer: str) -> None:
+        """Enter the answer of a request."""
+        await self._writable()
+        self._once.finish(scope, key, status, answer)
+
+    async def forget_once(self, scope: str, key: str) -> None:
+        """Free a key whose request did nothing."""
+        await self._writable()
+        self._once.forget(scope, key)
+
     async def _writable(self) -> None:
         if self.write_delay > 0:
             await asyncio.sleep(self.write_delay)
@@ -269,6 +313,10 @@ class MemoryStore:
             return None
         change = rule(held)
         return held.call if change is None else self._save(change)
+
+    def _call(self, call_id: str, environment_id: str | None) -> Call | None:
+        held = self._calls.get(call_id)
+        return held.call if held is not None and rules.visible(held.call, environment_id) else None
 
     def _stop(self, order: StopOrder) -> Stopped | None:
         held = self._target(order)
@@ -334,7 +382,8 @@ def _oldest(calls: Iterable[tuple[int | None, Call]], now: int | None, limit: in
 def _matches(call: Call, where: CallFilter) -> bool:
     searched = (call.from_number, call.to_number, call.id, call.sip_call_id)
     return (
-        where.environment_id in (None, call.environment_id)
+        call.deleted_at is None
+        and where.environment_id in (None, call.environment_id)
         and (not where.states or call.state in where.states)
         and (not where.outcomes or call.outcome in where.outcomes)
         and (not where.agent_ids or call.agent_id in where.agent_ids)
