@@ -181,15 +181,3 @@ async def test_many_calls_in_many_states_at_once(server: Server, carrier: GatedC
         assert (call["cause"]["reason"], call["proof_result"]) == ("restart", "confirmed")
     assert carrier.live_dialogs() == 0
     assert carrier.faults() == []
-
-
-async def test_a_far_end_that_never_speaks_is_given_up_after_64_t1(server: Server, carrier: GatedCarrier) -> None:
-    call_id = await server.call("06")
-    far_end = await carrier.called("06")
-    kill_node(server)
-    await server.ready()
-    assert (await server.get(call_id))["state"] == "ending"
-    call = await server.ended_once(call_id, limit_s=36)
-    assert (call["cause"]["reason"], call["proof_result"]) == ("restart", "unconfirmed")
-    assert packets(far_end, "in", "CANCEL") == []
-    assert carrier.faults() == []

@@ -19,7 +19,7 @@ from onhook.lines.sandbox import NUMBERS, SandboxCall
 pytestmark = pytest.mark.chaos
 
 CALLS = 300
-AT_A_TIME = 50
+AT_A_TIME = 80
 LIMIT_S = 60
 STOPS = ("talkover", "retell", "native")
 SHORT_LIMITS = {"ring_timeout_ms": 2500, "max_duration_ms": 1500}
