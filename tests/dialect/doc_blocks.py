@@ -15,9 +15,11 @@ from typing import NamedTuple, Self
 
 from tests.dialect.server_process import START_LIMIT_S, STOP_LIMIT_S, bare_environment, free_port
 
+from onhook.lines.sandbox.numbers import NUMBERS
+
 ROOT = Path(__file__).parents[2]
 RUNNABLE = ("sh", "console", "python")
-SIGNS = {"onhook serve": "onhook is ready at", "onhook phone": "+12025550121"}
+SIGNS = {"onhook serve": "onhook is ready at", "onhook phone": f"  +120255501{NUMBERS[-1].digits}"}
 """Commands that stay up, and what they print once they are."""
 COMMAND_LIMIT_S = 60.0
 

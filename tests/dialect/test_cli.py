@@ -21,6 +21,8 @@ from tests.dialect.server_process import (
     serving,
 )
 
+from onhook.lines.sandbox.numbers import NUMBERS
+
 pytestmark = pytest.mark.dialect
 
 Run = Callable[..., CompletedProcess[str]]
@@ -324,9 +326,11 @@ def test_doctor_says_that_loopback_does_not_reach_a_carrier(run: Run) -> None:
 
 def test_phone_says_where_it_listens_and_what_its_numbers_do(tmp_path: Path) -> None:
     port = free_port()
-    with running(["onhook", "phone", "--port", str(port)], "+12025550121", tmp_path, bare_environment()) as lines:
+    with running(
+        ["onhook", "phone", "--port", str(port)], f"  +120255501{NUMBERS[-1].digits}", tmp_path, bare_environment()
+    ) as lines:
         assert lines[0] == f"The sandbox carrier listens on sip:127.0.0.1:{port};transport=udp\n"
-        assert len(lines) == 23
+        assert len(lines) == 1 + len(NUMBERS)
 
 
 def test_phone_on_a_taken_port_says_so(run: Run) -> None:
