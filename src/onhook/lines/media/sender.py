@@ -1,7 +1,6 @@
 """The outgoing RTP stream of one leg: one packet per tick, no sockets."""
 
 import secrets
-from collections import deque
 
 from onhook.lines.media.dtmf import PAUSE_FRAMES, event_payloads, tone_frames
 from onhook.lines.media.g711 import MULAW_TO_ALAW
@@ -41,7 +40,7 @@ class RtpSender:
         self._timestamp = secrets.randbits(32)
         self._payload_type = PCMU
         self._dtmf_payload: int | None = None
-        self._event: deque[bytes] = deque()
+        self._event: tuple[bytes, ...] = ()
         self._event_payload = 0
         self._event_timestamp = 0
         self._pause = 0
@@ -79,7 +78,7 @@ class RtpSender:
             item = self._playout.next()
         if isinstance(item, Digit):
             if self._dtmf_payload is not None:
-                self._event.extend(event_payloads(item))
+                self._event = event_payloads(item)
                 self._event_payload, self._event_timestamp = self._dtmf_payload, timestamp
                 self._marker = MARKER
                 return None
@@ -89,7 +88,7 @@ class RtpSender:
         return item if self._payload_type == PCMU else item.translate(MULAW_TO_ALAW)
 
     def _event_packet(self, sequence: int) -> bytes:
-        payload = self._event.popleft()
+        payload, self._event = self._event[0], self._event[1:]
         if not self._event:
             self._pause = PAUSE_FRAMES
         kind, self._marker = self._event_payload | self._marker, 0
