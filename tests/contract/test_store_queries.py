@@ -113,6 +113,17 @@ async def test_each_condition_narrows_the_list(store: Store) -> None:
         assert await listed(store, **conditions) == set(expected), conditions
 
 
+async def test_a_list_is_bounded_by_start_and_by_creation_where_there_is_none(store: Store) -> None:
+    await added(store, id="early", created_at=NOW - 100)
+    await answered(store)
+    (talking,) = await listed(store, created_from=NOW)
+
+    assert await listed(store, started_from=NOW + 10) == {talking}
+    assert await listed(store, started_from=NOW + 11) == set()
+    assert await listed(store, started_to=NOW + 9) == {"early"}
+    assert await listed(store, started_from=NOW - 100, started_to=NOW + 10) == {"early", talking}
+
+
 async def test_states_and_outcomes_narrow_the_list(store: Store) -> None:
     scheduled = (await added(store, state=State.SCHEDULED)).id
     dialing = (await added(store)).id

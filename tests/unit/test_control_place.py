@@ -1,5 +1,6 @@
 """Who may call whom: refusals come before anything is written."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -28,6 +29,31 @@ async def refused(bench: Bench, order: PlaceOrder) -> str:
     assert await bench.store.count_calls(CallFilter()) == 0
     assert not bench.engine.legs
     return refusal.value.code
+
+
+async def test_an_order_that_names_its_call_places_it_once(bench: Bench) -> None:
+    order = msgspec.structs.replace(ORDER, call_id="call_named")
+    first, second = await asyncio.gather(bench.placer.place_once(order), bench.placer.place_once(order))
+
+    assert first.id == second.id == "call_named"
+    assert await bench.placer.place_once(order) == await bench.store.get_call("call_named", "a")
+    assert await bench.store.count_calls(CallFilter()) == 1
+
+
+async def test_a_prepared_call_is_not_written(bench: Bench) -> None:
+    call = await bench.placer.prepare(ORDER)
+
+    assert await bench.store.get_call(call.id, None) is None
+    assert await bench.placer.start(call) == await bench.store.get_call(call.id, None)
+
+
+async def test_a_call_waits_for_the_moment_it_was_given(bench: Bench) -> None:
+    now = bench.clock.now_ms()
+    later = await bench.placer.place(msgspec.structs.replace(ORDER, dial_at=now + 7_777_777))
+    past = await bench.placer.place(msgspec.structs.replace(ORDER, dial_at=now - 1))
+
+    assert (later.state, later.dial_at, later.deadline_at) == (State.SCHEDULED, now + 7_777_777, None)
+    assert (past.state, past.dial_at) == (State.DIALING, None)
 
 
 @pytest.mark.parametrize("emergency", ["911", "112", "999", "+1911", "+44999", "+1 911", "000"])

@@ -1,5 +1,6 @@
 """The order of checks that all endpoints share: token, content type, JSON, fields; only then the endpoint."""
 
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -19,12 +20,14 @@ MAX_DEPTH = 64
 class CallerRequest(Request):
     """A request of a known caller. Its body must be JSON by RFC 8259: no NaN, no lone surrogates, no endless nesting.
 
-    Endpoints take it as their first parameter, and find in `caller` who asks.
+    Endpoints take it as their first parameter, and find in `caller` who asks. `nonce` is 32 hexadecimal digits
+    that the ids of what the request creates are made from; a request that is sent again has the same.
     """
 
     def __init__(self, request: Request, caller: Caller) -> None:
         super().__init__(request.scope, request.receive)
         self.caller = caller
+        self.nonce = secrets.token_hex(16)
 
     async def json(self) -> Any:
         """Parse the body. Raises `msgspec.DecodeError`."""
@@ -48,9 +51,15 @@ class CheckedRoute(APIRoute):
             caller = await authenticate(request)
             if self.body_field is not None and (self.body_field.field_info.is_required() or has_body(request)):
                 require_json(request)
-            return await handle(self.request_class(request, caller))
+            return await self.answer(handle, self.request_class(request, caller))
 
         return checked
+
+    async def answer(
+        self, handle: Callable[[Request], Coroutine[Any, Any, Response]], request: CallerRequest
+    ) -> Response:
+        """Answer a request that has passed the checks; `handle` parses it and calls the endpoint."""
+        return await handle(request)
 
 
 def _shallow(parsed: object) -> bool:

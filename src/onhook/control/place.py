@@ -9,20 +9,26 @@ import phonenumbers
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
 from onhook.clock import Clock
-from onhook.store.store import Agent, Number, Store, TrunkRecord
+from onhook.store.store import Agent, ConflictError, Number, Store, TrunkRecord
 
 MAX_DELAY_S = 3600
 
 
 class PlaceOrder(msgspec.Struct, frozen=True):
-    """What a dialect asks for: an agent, or one of our numbers, or both; `to_number` as the client wrote it."""
+    """What a dialect asks for: an agent, or one of our numbers, or both; `to_number` as the client wrote it.
+
+    `call_id` is for requests that may come twice: a second call of the same id is not made. `dial_at` (ms) is for
+    calls that wait longer, or to the millisecond.
+    """
 
     environment_id: str
     dialect: Dialect
     to_number: str
     agent_id: str | None = None
     from_number: str | None = None
+    call_id: str | None = None
     delay_s: int = 0
+    dial_at: int | None = None
     ring_timeout_ms: int | None = None
     max_duration_ms: int | None = None
     details: CallDetails = CallDetails()
@@ -99,16 +105,38 @@ class Placer:
         The call is durable when this returns. Raises `RefusedError` when nothing may be dialled, and
         `StoreError` when the call could not be written (it is not dialled then).
         """
+        return await self.start(await self.prepare(order))
+
+    async def place_once(self, order: PlaceOrder) -> Call:
+        """Place a call under the id that the order names, or return the one that has it. Raises as `place`."""
+        if order.call_id is None:
+            raise ValueError("the order names no call")
+        placed = await self._store.get_call(order.call_id, order.environment_id)
+        if placed is not None:
+            return placed
+        try:
+            return await self.place(order)
+        except ConflictError:
+            placed = await self._store.get_call(order.call_id, order.environment_id)
+            if placed is None:
+                raise
+            return placed
+
+    async def start(self, call: Call) -> Call:
+        """Write a call that was prepared, and dial it or leave it to its time. Raises `StoreError`."""
+        await self._store.create_call(call)
+        if call.state is State.DIALING:
+            self._on_created(call)
+        return call
+
+    async def prepare(self, order: PlaceOrder) -> Call:
+        """Return the call that an order means; nothing is written. Raises `RefusedError`, `StoreError`."""
         agent, number = await self._parties(order)
         to_number = check_destination(order.to_number, self._policy)
         trunk = await self._store.get(TrunkRecord, number.trunk_id, order.environment_id)
         if trunk is None:
             raise RefusedError("no_trunk", f"The trunk of {number.number} does not exist")
-        call = self._new_call(order, agent, number, trunk, to_number)
-        await self._store.create_call(call)
-        if call.state is State.DIALING:
-            self._on_created(call)
-        return call
+        return self._new_call(order, agent, number, trunk, to_number)
 
     async def _parties(self, order: PlaceOrder) -> tuple[Agent, Number]:
         """Find the agent and the number to call from; the one leads to the other."""
@@ -135,9 +163,10 @@ class Placer:
     def _new_call(self, order: PlaceOrder, agent: Agent, number: Number, trunk: TrunkRecord, to_number: str) -> Call:
         now = self._clock.now_ms()
         ring_timeout_ms = order.ring_timeout_ms or agent.ring_timeout_ms
-        delayed = order.delay_s > 0
+        dial_at = order.dial_at or now + order.delay_s * 1000
+        delayed = dial_at > now
         return Call(
-            id=new_call_id(order.dialect),
+            id=order.call_id or new_call_id(order.dialect),
             environment_id=order.environment_id,
             agent_id=agent.id,
             trunk_id=trunk.id,
@@ -151,7 +180,7 @@ class Placer:
             updated_at=now,
             max_duration_ms=order.max_duration_ms or agent.max_duration_ms,
             ring_timeout_ms=ring_timeout_ms,
-            dial_at=now + order.delay_s * 1000 if delayed else None,
+            dial_at=dial_at if delayed else None,
             deadline_at=None if delayed else now + ring_timeout_ms,
             details=order.details,
         )

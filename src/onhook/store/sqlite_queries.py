@@ -9,6 +9,13 @@ from onhook.calls.states import LIVE, OVER, State
 from onhook.store.sqlite_calls import SELECT, Value, held_of
 from onhook.store.store import MAX_PAGE, CallFilter, Due, Page
 
+START = "coalesce(answered_at, created_at)"
+BOUNDS = {
+    "created_from": "created_at >= ?",
+    "created_to": "created_at < ?",
+    "started_from": f"{START} >= ?",
+    "started_to": f"{START} <= ?",
+}
 UNSETTLED = frozenset(State) - {State.ENDED}
 
 
@@ -19,7 +26,7 @@ def list_calls(db: apsw.Connection, where: CallFilter, page: Page) -> list[Call]
     conditions, bindings = _conditions(where)
     conditions.append("deleted_at IS NULL")
     order, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
-    place = "coalesce(answered_at, created_at)" if page.by_start else "created_at"
+    place = START if page.by_start else "created_at"
     if page.after is not None:
         # The first condition says nothing new: SQLite seeks by it where it cannot by a pair with an expression.
         conditions += [f"{place} {beyond}= ?", f"({place}, id) {beyond} (?, ?)"]
@@ -92,10 +99,10 @@ def _conditions(where: CallFilter) -> tuple[list[str], list[Value]]:
         add(f"coalesce(outcome, '') IN ({_marks(where.outcomes)})", *(outcome or "" for outcome in where.outcomes))
     if where.agent_ids:
         add(f"agent_id IN ({_marks(where.agent_ids)})", *where.agent_ids)
-    if where.created_from is not None:
-        add("created_at >= ?", where.created_from)
-    if where.created_to is not None:
-        add("created_at < ?", where.created_to)
+    for bound, condition in BOUNDS.items():
+        moment = getattr(where, bound)
+        if moment is not None:
+            add(condition, moment)
     if where.phone is not None:
         add("? IN (from_number, to_number)", where.phone)
     if where.search is not None:

@@ -181,7 +181,8 @@ class CallFilter(msgspec.Struct, frozen=True):
     """Which calls to list; all conditions hold together, an empty tuple or None means any.
 
     `created_from` is inclusive, `created_to` exclusive (ms). `search` matches a part of either number, of the
-    id or of the SIP Call-ID. `phone` matches either number exactly. `over` True is `ending` and
+    id or of the SIP Call-ID. `started_from` and `started_to`, both inclusive, bound the place of `Page.by_start`.
+    `phone` matches either number exactly. `over` True is `ending` and
     `ended`, False the rest.
     """
 
@@ -192,6 +193,8 @@ class CallFilter(msgspec.Struct, frozen=True):
     direction: Direction | None = None
     created_from: int | None = None
     created_to: int | None = None
+    started_from: int | None = None
+    started_to: int | None = None
     search: str | None = None
     to_number: str | None = None
     phone: str | None = None

@@ -390,6 +390,8 @@ def _matches(call: Call, where: CallFilter) -> bool:
         and where.direction in (None, call.direction)
         and (where.created_from is None or call.created_at >= where.created_from)
         and (where.created_to is None or call.created_at < where.created_to)
+        and (where.started_from is None or _start(call)[0] >= where.started_from)
+        and (where.started_to is None or _start(call)[0] <= where.started_to)
         and (where.search is None or any(where.search in text for text in searched))
         and where.to_number in (None, call.to_number)
         and where.phone in (None, call.from_number, call.to_number)
