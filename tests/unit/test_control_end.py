@@ -243,3 +243,14 @@ async def _any_order(steps: list[str]) -> None:
     assert events.count("call.ended") == 1
     assert [event.seq for event in await bench.store.events(call.id)] == list(range(1, len(events) + 1))
     assert call.id not in bench.live
+
+
+async def test_the_first_ring_after_a_stop_is_a_fact_of_the_timeline(bench: Bench) -> None:
+    call = await bench.place()
+    bench.engine.settles = False
+    await bench.ending.request_stop(bench.stop_order(call.id))
+    bench.engine.ring(call.id)
+    after = await bench.written(call.id)
+    assert after.state is State.ENDING
+    assert after.first_provisional_at is not None
+    assert (await bench.event_types(call.id))[-1] == "call.provisional"

@@ -114,9 +114,16 @@ class ProgressRecorder:
                 fields: dict[str, int | None] = {"first_provisional_at": at}
                 return Progress(call_id, at, EventType.PROVISIONAL, fields=fields, data={"status": status})
             case Provisional(call_id, at, status):
-                times: dict[str, int | None] = {"first_provisional_at": at, "ringing_at": at}
-                data = {"status": status}
-                return Progress(call_id, at, EventType.RINGING, to=State.RINGING, fields=times, data=data)
+                return Progress(
+                    call_id,
+                    at,
+                    EventType.RINGING,
+                    to=State.RINGING,
+                    fields={"first_provisional_at": at, "ringing_at": at},
+                    data={"status": status},
+                    late_event=EventType.PROVISIONAL,
+                    late_fields={"first_provisional_at": at},
+                )
             case Answered(call_id, at, session_timer):
                 call = self._live.get(call_id)
                 deadline = at + call.max_duration_ms if call else None
