@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import msgspec
-import phonenumbers
 import typer
 
 from onhook.agents.line_agents import LineAgentKind
@@ -203,6 +202,8 @@ def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOpt
 
 def _e164(number: str) -> str:
     """Return a number in E.164, or leave."""
+    import phonenumbers  # noqa: PLC0415 (the supervisor stays light)
+
     try:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:

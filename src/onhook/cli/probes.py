@@ -7,8 +7,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-
 from onhook.settings import Settings
 
 TRUNK_LIMIT_S = 2.0
@@ -41,6 +39,8 @@ def is_serving(data_dir: Path) -> bool:
 
 def probe_server(url: str) -> tuple[bool, str]:
     """Ask a running server whether it is ready."""
+    import httpx  # noqa: PLC0415 (a server starts without it)
+
     try:
         answer = httpx.get(f"{url}/readyz", timeout=5)
     except httpx.TransportError as error:

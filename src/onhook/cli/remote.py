@@ -4,7 +4,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
 import typer
 
 from onhook.cli.common import fail, settings_or_exit
@@ -35,6 +34,8 @@ class Remote:
     """A client of our own API. A `RemoteError` that leaves the `with` block ends the program with its message."""
 
     def __init__(self, url: str | None, token: str | None, data: Path | None, config: Path | None) -> None:
+        import httpx  # noqa: PLC0415 (a server starts without it)
+
         settings = settings_or_exit(config, data)
         sandbox = read_sandbox(settings.data_dir)
         token = token or (sandbox.token if sandbox else None)
@@ -67,6 +68,8 @@ class Remote:
         return self._ask("POST", path, json=body)
 
     def _ask(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
+        import httpx  # noqa: PLC0415
+
         try:
             response = self._client.request(method, path, **parts)
             body: dict[str, Any] = response.json()

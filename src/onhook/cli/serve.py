@@ -9,8 +9,6 @@ import typer
 import uvloop
 
 from onhook.cli.common import ConfigOption, DataOption, fail, settings_or_exit
-from onhook.cli.demo import run_demo
-from onhook.cli.doctor import examine
 from onhook.cli.probes import busy_ports
 from onhook.settings import Settings
 from onhook.supervisor import CANNOT_START, Supervisor, leave_with_supervisor
@@ -79,11 +77,15 @@ def demo(
     leave: bool = typer.Option(False, "--exit", help="Leave after the tour instead of staying up."),
 ) -> None:
     """Place three real calls, end them, prove it, then stay up for you to try."""
+    from onhook.cli.demo import run_demo  # noqa: PLC0415
+
     raise typer.Exit(asyncio.run(run_demo(stay=not leave)))
 
 
 def doctor(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
     """Check configuration, database, ports and trunk, and say what to do. Exit code 1: something is wrong."""
+    from onhook.cli.doctor import examine  # noqa: PLC0415
+
     settings = settings_or_exit(config, data)
     findings = asyncio.run(examine(settings))
     for finding in findings:
