@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from onhook.agents.line_agents import LineAgents
 from onhook.api.services import Services
@@ -32,6 +32,9 @@ from onhook.settings import Settings, http_url
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError, TrunkRecord
+
+if TYPE_CHECKING:
+    from onhook.webhooks.courier import Courier
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ class LineRelay:
 
 
 class Node:
-    """One process: store, line, call control. The HTTP door is opened by `run_node`.
+    """One process: store, line, call control, courier. The HTTP door is opened by `run_node`.
 
     With `carrier_uri` every call goes to that sandbox carrier and nowhere else. `sip` and `store` replace what
     the settings say, for tests.
@@ -88,6 +91,8 @@ class Node:
         self.settings = settings
         self.secrets = secrets
         self.clock: Clock = SystemClock()
+        self.courier: Courier
+        self._sandboxed = carrier_uri is not None
         self.store: Store = store or SqliteStore(settings.database_path)
         sip = sip or sip_settings(settings)
         self.relay = relay = LineRelay()
@@ -138,6 +143,7 @@ class Node:
                 logger.warning("%d calls of an earlier life are being ended", left)
             await ensure_environment(self.store, self.clock)
             await ensure_trunk(self.store, self.settings, self.secrets, self.clock)
+            await self._start_courier(stack)
             sweeping = asyncio.create_task(self.reconciler.run())
             try:
                 yield
@@ -146,6 +152,23 @@ class Node:
                 sweeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await sweeping
+
+    async def _start_courier(self, stack: contextlib.AsyncExitStack) -> None:
+        """Deliver webhooks until the stack is left."""
+        # Imported late, like the web framework: the calls of an earlier life come first.
+        from onhook.api.renderers import RENDERERS  # noqa: PLC0415
+        from onhook.webhooks.courier import Courier  # noqa: PLC0415
+        from onhook.webhooks.guard import Guard  # noqa: PLC0415
+        from onhook.webhooks.http_transport import HttpTransport  # noqa: PLC0415
+        from onhook.webhooks.requests import RequestMaker  # noqa: PLC0415
+
+        guard = Guard(allow_private=self.settings.webhook_allow_private or self._sandboxed)
+        transport = await stack.enter_async_context(HttpTransport(guard))
+        header = self.settings.talkover_signature_header
+        requests = RequestMaker(self.store, self.secrets.decrypt, self.clock, header)
+        self.courier = Courier(self.store, transport, requests, RENDERERS, self.clock)
+        await self.courier.start()
+        stack.push_async_callback(self.courier.close)
 
     async def _read_accounts(self) -> None:
         """Have the trunks' passwords at hand for the legs of an earlier life, whose snapshots hold none."""

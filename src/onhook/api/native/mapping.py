@@ -112,8 +112,13 @@ def timeline(call: Call, events: list[Event]) -> Timeline:
             talk=call.duration_ms,
             wire=call.wire_duration_ms,
         ),
-        events=[EventOut(seq=one.seq, at=iso_ms(one.at), type=one.type.value, data=_texts(one.data)) for one in events],
+        events=[event_out(one) for one in events],
     )
+
+
+def event_out(event: Event) -> EventOut:
+    """Return one line of a call's log."""
+    return EventOut(seq=event.seq, at=iso_ms(event.at), type=event.type.value, data=_texts(event.data))
 
 
 def _step(step: ProofStep) -> Step:

@@ -1,0 +1,221 @@
+"""The courier: takes what is due from the outbox and delivers it, at least once.
+
+It is woken by the commits of its own process, and looks by itself at the earliest due moment and every
+`POLL_S`. A receiver that is slow or dead holds its own few slots, never those of others: each endpoint has a cap,
+and a breaker that leaves it alone for a while.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from onhook.calls.call import Call, Dialect, Event
+from onhook.clock import Clock
+from onhook.store.outbox import Claim, Delivery, DeliveryState, Finished, WebhookEndpoint
+from onhook.store.secrets import SecretError
+from onhook.store.store import Agent, Store, StoreError
+from onhook.webhooks import retries
+from onhook.webhooks.as_of import call_as_of
+from onhook.webhooks.breaker import Breakers
+from onhook.webhooks.requests import RequestMaker
+from onhook.webhooks.retries import Tried
+from onhook.webhooks.transport import NoAnswerError, Transport
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.25
+STORE_RETRY_S = 1.0
+PURGE_S = 3600.0
+PURGE_BATCH = 1000
+KEEP_MS = 30 * 24 * 3600 * 1000
+"""How long attempts and deliveries that are through are kept."""
+
+Renderer = Callable[[Delivery, Call, Event, Agent | None, WebhookEndpoint], bytes | None]
+"""Returns a delivery's body, for the call as it was at the event; None when it does not apply to this call."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many deliveries are under way at once, in all and to one endpoint; `grace_s` is for those at the close."""
+
+    total: int = 32
+    per_endpoint: int = 8
+    grace_s: float = 2.0
+
+
+class Courier:
+    """Delivers from `start` to `close`."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        requests: RequestMaker,
+        renderers: Mapping[Dialect, Renderer],
+        clock: Clock,
+        limits: Limits = Limits(),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._requests = requests
+        self._renderers = renderers
+        self._clock = clock
+        self._limits = limits
+        self._chance = chance
+        self._breakers = Breakers()
+        self._under_way: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._purge_at = clock.monotonic()
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take over what an earlier life left under way, then deliver. Raises `StoreError`."""
+        left = await self._store.put_back(self._clock.now_ms())
+        if left:
+            logger.warning("%d deliveries of an earlier life are made again", left)
+        self._running = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Take nothing new, give what is under way `grace_s` seconds, and put the rest back."""
+        if self._running is None:
+            return
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+        self._running = None
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=self._limits.grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._store.put_back(self._clock.now_ms())
+        except StoreError:
+            logger.exception("deliveries under way are put back at the next start")
+
+    async def try_once(self, endpoint: WebhookEndpoint, delivery_id: str, body: bytes) -> Tried:
+        """Send one body to an endpoint, signed, and return what came of it. Nothing is recorded."""
+        at, began = self._clock.now_ms(), self._clock.monotonic()
+        try:
+            request = await self._requests.make(endpoint, delivery_id, body)
+            answer = await self._transport.send(request)
+        except (NoAnswerError, SecretError) as error:
+            return Tried(body, at, self._since(began), error=str(error))
+        return Tried(body, at, self._since(began), answer.status, answer.headers, answer.text)
+
+    # the loop
+
+    async def _run(self) -> None:
+        unfollow = self._store.follow(self._wake.set)
+        try:
+            while True:
+                self._wake.clear()
+                await self._pause(await self._round())
+        finally:
+            unfollow()
+
+    async def _round(self) -> float:
+        """Start what can be started; return how long to sleep at most (seconds)."""
+        try:
+            await self._purge()
+            return await self._dispatch()
+        except StoreError:
+            logger.exception("the outbox cannot be read; trying again")
+            return STORE_RETRY_S
+
+    async def _pause(self, longest_s: float) -> None:
+        timer = self._clock.call_later(longest_s, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+
+    async def _dispatch(self) -> float:
+        room = self._limits.total - len(self._tasks)
+        first = await self._store.next_delivery_at()
+        now = self._clock.now_ms()
+        if first is None or room <= 0:
+            return POLL_S
+        if first > now:
+            return min(POLL_S, (first - now) / 1000)
+        claims = await self._store.claim(now, room, self._limits.per_endpoint, self._free())
+        for claim in claims:
+            self._start(claim)
+        return POLL_S
+
+    def _free(self) -> dict[str, int]:
+        """Return the room of each endpoint that has less than all of it."""
+        now, cap = self._clock.monotonic(), self._limits.per_endpoint
+        known = {*self._under_way, *self._breakers.known()}
+        return {one: max(0, self._breakers.room(one, cap, now) - self._under_way[one]) for one in known}
+
+    def _start(self, claim: Claim) -> None:
+        self._under_way[claim.endpoint.id] += 1
+        task = asyncio.create_task(self._deliver(claim), name=f"delivery {claim.delivery.id}")
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(claim, done))
+
+    def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._under_way[claim.endpoint.id] -= 1
+        if not self._under_way[claim.endpoint.id]:
+            del self._under_way[claim.endpoint.id]
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("delivery %s waits for the next start", claim.delivery.id, exc_info=task.exception())
+        self._wake.set()
+
+    # one delivery
+
+    async def _deliver(self, claim: Claim) -> None:
+        await self._record(await self._attempt(claim))
+
+    async def _attempt(self, claim: Claim) -> Finished:
+        body = await self._body(claim)
+        if body is None:
+            error = "does not apply to this call"
+            return Finished(claim.delivery.id, DeliveryState.SKIPPED, self._clock.now_ms(), error=error)
+        tried = await self.try_once(claim.endpoint, claim.delivery.id, body)
+        if tried.succeeded:
+            self._breakers.succeeded(claim.endpoint.id)
+        else:
+            self._breakers.failed(claim.endpoint.id, self._clock.monotonic())
+        return retries.finished(claim, tried, self._clock.now_ms(), self._chance)
+
+    async def _body(self, claim: Claim) -> bytes | None:
+        delivery = claim.delivery
+        call = await self._store.get_call(delivery.call_id, None)  # also when its environment has deleted it
+        events = await self._store.events(delivery.call_id, after=delivery.seq - 1, limit=1)
+        if call is None or not events:
+            return None
+        agent = await self._store.get(Agent, call.agent_id, call.environment_id)
+        render = self._renderers[claim.endpoint.dialect]
+        return render(delivery, call_as_of(call, events[0]), events[0], agent, claim.endpoint)
+
+    async def _record(self, finished: Finished) -> None:
+        """Write down what became of a delivery; a store that is away is asked again, for it is not to be made twice."""
+        while True:
+            try:
+                await self._store.finish(finished)
+            except StoreError:
+                logger.exception("delivery %s not recorded yet", finished.delivery_id)
+                await self._sleep(STORE_RETRY_S)
+                continue
+            return
+
+    async def _sleep(self, seconds: float) -> None:
+        passed = asyncio.Event()
+        self._clock.call_later(seconds, passed.set)
+        await passed.wait()
+
+    async def _purge(self) -> None:
+        """Delete what is too old, a batch at a time, once an hour."""
+        if self._clock.monotonic() >= self._purge_at:
+            purged = await self._store.purge_deliveries(self._clock.now_ms() - KEEP_MS)
+            self._purge_at = self._clock.monotonic() + (PURGE_S if purged < PURGE_BATCH else POLL_S)
+
+    def _since(self, began: float) -> int:
+        return round((self._clock.monotonic() - began) * 1000)
