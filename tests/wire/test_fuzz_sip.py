@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from tests.unit.sip_world import FAR, World, reply_to
+from tests.unit.sip_world import FAR, SDP, World, reply_to
 from tests.wire.conftest import FarEnd, OpenLine
 from tests.wire.harness import STOP, Line, assert_confirmed, seen
 from tests.wire.peers.compose import Act, sdp
@@ -80,12 +80,25 @@ async def test_only_space_and_tab_are_blank_in_a_header(blank: bytes) -> None:
     world = World()
     invite = await world.place()
     busy = reply_to(invite, 486)
-    for odd in (busy.replace(b"Call-ID: ", b"Call-ID:" + blank), busy.replace(b"\r\nFrom", blank + b"\r\nFrom")):
+    for ours in (b"\r\nFrom", b"c1@test", b" INVITE\r", b"INVITE\r", b"\r\nContent-Length"):
+        odd = busy.replace(ours, blank + ours)  # The first is the end of the branch, the last that of CSeq.
         assert odd != busy
         world.agent.layer.receive(odd, FAR)
-    assert not world.of(LegEnded), "neither the Call-ID nor the branch is ours"
+    assert not world.of(LegEnded), "no branch, Call-ID or CSeq of these is ours"
     world.agent.layer.receive(busy, FAR)
     assert world.ended.proof.result is Result.CONFIRMED
+
+
+@pytest.mark.parametrize("control", ["\0", "\x01", "\x1b", "\x7f"], ids=repr)
+async def test_a_contact_with_a_control_character_does_not_stop_the_bye(control: str) -> None:
+    world = World()
+    world.reply(await world.place(), 407, Proxy_Authenticate='Digest realm="r", nonce="n", qop="auth"')
+    await world.idle()
+    world.reply(world.last("INVITE"), 200, sdp=SDP, contact=f"<sip:far@192.0.2.9:5060;x={control}>")
+    await world.idle()
+    world.hang_up()
+    world.reply(world.last("BYE"), 200)
+    assert world.proof.result is Result.CONFIRMED
 
 
 # --- through the sockets

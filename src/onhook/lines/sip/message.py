@@ -1,6 +1,6 @@
 """SIP messages, read and written (RFC 3261 sections 7, 19, 20 and 25).
 
-The grammar of URIs, CSeq and the table of compact forms are `sipmessage`'s. The framing is ours, so that what a
+The grammar of URIs and the table of compact forms are `sipmessage`'s. The framing is ours, so that what a
 peer wrote is kept as it wrote it: a From with an odd display name or a Contact with odd parameters must come
 back byte for byte, or its owner will not know its own dialog. Text is held as latin-1, which is lossless for any
 bytes; `to_wire` and `from_wire` translate what people wrote or read.
@@ -46,9 +46,11 @@ _BLANK = " \t"
 
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?$")
 _REQUEST_LINE = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,64}) (\S{1,2048}) SIP/2\.0$", re.ASCII)
+_CSEQ = re.compile(r"(\d{1,20})[ \t]+([A-Za-z0-9.!%*_+`'~-]{1,64})$", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+$")
 _VIA = re.compile(r"SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?:\s*:\s*(\d{1,5}))?\s*((?:;.*)?)$", re.A)
 _TAG = re.compile(r";\s*tag\s*=\s*([^\s;,]+)", re.I | re.A)
+_NO_URI = re.compile(r"[\x00-\x20\x7f<>\"]")
 _NUMBER = re.compile(r"\s*(\d{1,9})")
 _Q850 = re.compile(r"Q\.850\s*;(?:[^,]*;)?\s*cause\s*=\s*(\d{1,3})", re.I)
 
@@ -254,13 +256,12 @@ def _cut_body(headers: tuple[Header, ...], body: bytes) -> bytes:
 
 
 def _parse_cseq(value: str | None) -> CSeq:
-    try:
-        cseq = CSeq.parse((value or "")[:100])
-    except ValueError as error:
-        raise MessageError("unreadable CSeq") from error
-    if cseq.sequence > MAX_CSEQ:
+    found = _CSEQ.match(value or "")
+    if found is None:
+        raise MessageError("unreadable CSeq")
+    if int(found[1]) > MAX_CSEQ:
         raise MessageError("the CSeq is too high")  # Section 8.1.1.5.
-    return cseq
+    return CSeq(int(found[1]), found[2])
 
 
 def parse_via(values: list[str]) -> Via:
@@ -314,7 +315,7 @@ def uri_of(address: str) -> str | None:
         uri = address[start + 1 : end].strip() if end > 0 else ""
     else:
         uri = address.partition(";")[0].strip()
-    return uri if uri and not re.search(r"[\s<>\"]", uri) else None
+    return uri if uri and not _NO_URI.search(uri) else None
 
 
 def parse_uri(text: str) -> URI | None:
