@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from onhook.calls.call import Call, Event, EventType
-from onhook.calls.proof import Proof
+from onhook.calls.proof import Proof, Result
 from onhook.calls.states import State
 
 BEFORE_ANSWER = frozenset({EventType.CREATED, EventType.RINGING})
@@ -38,7 +38,7 @@ def _is_fact_after_end(call: Call, event: Event) -> bool:
 def _end(call: Call, event: Event) -> dict[str, Any]:
     """Return the fields of the end as an event has them: the stop knows no proof yet, the end knows the first."""
     if event.type is EventType.STOP_REQUESTED:
-        stop = msgspec.structs.replace(call.stop, result="pending") if call.stop else None
+        stop = msgspec.structs.replace(call.stop, result=Result.PENDING) if call.stop else None
         return {"state": State.ENDING, "proof": None, "stop": stop}
     if "proof" not in event.data:
         return {}

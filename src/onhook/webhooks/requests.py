@@ -10,8 +10,8 @@ from onhook.webhooks.signatures import body_signature, retell_signature, standar
 from onhook.webhooks.transport import Request
 
 USER_AGENT = "onhook"
-OURS = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding", "user-agent"})
-"""Headers that an endpoint's own do not replace."""
+RESERVED = frozenset({"host", "content-length", "connection", "transfer-encoding"})
+"""Headers that belong to the connection. An endpoint's own replace neither these nor ours."""
 
 
 class RequestMaker:
@@ -29,10 +29,11 @@ class RequestMaker:
 
     async def make(self, endpoint: WebhookEndpoint, delivery_id: str, body: bytes) -> Request:
         """Return the request that takes `body` to an endpoint. Raises `SecretError`, `StoreError`."""
-        headers = {name: value for name, value in endpoint.headers.items() if name.lower() not in OURS}
-        headers |= {"content-type": "application/json", "user-agent": USER_AGENT}
-        headers |= await self._signatures(endpoint, delivery_id, body)
-        return Request(endpoint.http_method, endpoint.url, headers, body, endpoint.timeout_s)
+        ours = {"content-type": "application/json", "user-agent": USER_AGENT}
+        ours |= await self._signatures(endpoint, delivery_id, body)
+        taken = RESERVED | {name.lower() for name in ours}
+        own = {name: value for name, value in endpoint.headers.items() if name.lower() not in taken}
+        return Request(endpoint.http_method, endpoint.url, own | ours, body, endpoint.timeout_s)
 
     async def _signatures(self, endpoint: WebhookEndpoint, delivery_id: str, body: bytes) -> dict[str, str]:
         now = self._clock.now_ms()
