@@ -4,6 +4,7 @@ A receiver's URL is somebody else's text. Whatever it says, and whatever its nam
 address is judged where it is used: when the socket for it is made. So there is no second resolution to slip through.
 """
 
+import errno
 import ipaddress
 import socket
 from typing import Any
@@ -54,7 +55,7 @@ class Guard:
         """Return a socket for one result of `getaddrinfo`. Raises `RefusedError`."""
         family, kind, protocol, _, (host, *_) = address
         if not self.permits(host):
-            raise RefusedError(f"{host} is not a public address")
+            raise RefusedError(errno.EACCES, f"{host} is not a public address")
         return socket.socket(family, kind, protocol)
 
     def permits(self, host: str) -> bool:
