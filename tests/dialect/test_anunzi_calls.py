@@ -49,6 +49,7 @@ async def test_create_answers_201_with_the_registered_call(rig: Rig, client: htt
         "from_number": rig.mine.number,
         "to_number": "+12025550101",
         "metadata": {"a": None, "b": [1]},
+        "data_storage_setting": "everything",
     }
 
 

@@ -13,9 +13,8 @@ from onhook import __version__
 from onhook.api import openapi
 from onhook.api.anunzi import routes as anunzi
 from onhook.api.anunzi.errors import AnunziWording
-from onhook.api.anunzi.idempotency import RecentCalls
 from onhook.api.errors import Wording, error_response, install_errors
-from onhook.api.limits import BodyLimit, StopReserve
+from onhook.api.limits import AllowanceHeaders, BodyLimit, RateLimit, StopReserve
 from onhook.api.native import routes as native
 from onhook.api.native.errors import NativeWording
 from onhook.api.services import Services
@@ -24,7 +23,7 @@ from onhook.api.talkover.errors import TalkOverWording
 
 TALKOVER, ANUNZI, NATIVE = "talkover", "anunzi", "native"
 
-PREFIXES: tuple[tuple[str, str], ...] = (("/api/", TALKOVER), ("/v2/", ANUNZI), ("/v3/", ANUNZI))
+PREFIXES: tuple[tuple[str, str], ...] = (("/api/", TALKOVER), *((prefix, ANUNZI) for prefix in anunzi.PREFIXES))
 """Which dialect a path speaks; every other path speaks our own."""
 
 WORDINGS: dict[str, Wording] = {TALKOVER: TalkOverWording(), ANUNZI: AnunziWording(), NATIVE: NativeWording()}
@@ -44,7 +43,9 @@ TITLES = {
 
 def create_app(services: Services) -> ASGIApp:
     """Build the application that serves all dialects with `services`."""
-    apps = {dialect: _dialect_app(dialect, services) for dialect in ROUTERS}
+    apps: dict[str, ASGIApp] = {dialect: _dialect_app(dialect, services) for dialect in ROUTERS}
+    if services.rate_limit_per_minute:
+        apps[TALKOVER] = AllowanceHeaders(apps[TALKOVER])
     front = BodyLimit(_ByPath(apps), services.max_body_bytes)
     return StopReserve(front, services.max_connections, _refuse)
 
@@ -77,7 +78,8 @@ def _bare_app(dialect: str) -> FastAPI:
 def _dialect_app(dialect: str, services: Services) -> FastAPI:
     app = _bare_app(dialect)
     app.state.services = services
-    app.state.recent_calls = RecentCalls(services.clock)
+    per_minute = services.rate_limit_per_minute
+    app.state.rate_limit = RateLimit(per_minute, services.clock) if per_minute else None
     install_errors(app, WORDINGS[dialect], ROUTERS[dialect])
     return app
 
@@ -85,7 +87,7 @@ def _dialect_app(dialect: str, services: Services) -> FastAPI:
 class _ByPath:
     """Hands each request to its dialect's app; the OpenAPI documents are served here."""
 
-    def __init__(self, apps: dict[str, FastAPI]) -> None:
+    def __init__(self, apps: dict[str, ASGIApp]) -> None:
         self._apps = apps
         self._documents = {f"/openapi/{dialect}.json": dialect for dialect in apps}
 

@@ -1,10 +1,12 @@
 """Anunzi's errors: one shape, and one message per status."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
+from onhook.api.anunzi.schemas import Error
 from onhook.api.errors import ApiError
 from onhook.control.place import RefusedError
 
@@ -34,6 +36,19 @@ REFUSALS: dict[str, int] = {
 """Status of create-phone-call for each refusal."""
 
 
+COMMON: dict[int | str, dict[str, Any]] = {
+    400: {"model": Error},
+    401: {"model": Error},
+    422: {"model": Error},
+    500: {"model": Error},
+}
+"""What an operation may answer besides its success."""
+
+CREATES = ("/v2/create-phone-call", "/create-batch-call")
+NO_RETRY = {"x-should-retry": "false"}
+"""Tells the SDKs, which send a request again after any 5xx, that this one may have placed calls already."""
+
+
 class AnunziWording:
     """How Anunzi words what no endpoint words itself. A wrong content type is a bad format: 400."""
 
@@ -41,7 +56,8 @@ class AnunziWording:
 
     def http_error(self, status: int, request: Request, allowed: Sequence[str] = ()) -> ApiError:
         """Word a bare HTTP status."""
-        return failure(400 if status == 415 else status)
+        error = failure(400 if status == 415 else status)
+        return error.with_headers(NO_RETRY) if status == 500 and request.url.path in CREATES else error
 
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
         """Word what is wrong with the fields of a request."""

@@ -4,18 +4,19 @@ Every shape of the contract is validated. A filter on a fact that onhook does no
 finds the fact absent on every call, so only `ne` and `np` match.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from onhook.api.anunzi.mapping import STATUS_BY_STATE, duration_ms_of, end_of, status_of
+from onhook.api.anunzi.mapping import STATUS_BY_STATE, analysis_of, duration_ms_of, end_of, status_of
 from onhook.calls.call import Call, Direction
 from onhook.calls.states import OVER, State
 from onhook.store.store import CallFilter
 
-LATEST_ANSWER_MS = 2 * 3_600_000
-"""No call is answered later than this after its creation (delay and ring time-out are bounded)."""
+FAR = 2**60
+"""Beyond every time there is, and still a number that a database takes."""
 
 
 class _Strict(BaseModel):
@@ -154,9 +155,9 @@ class FilterCriteria(_Strict):
 
     agent: list[AgentFilter] | None = None
     call_id: StringOrEnum | None = None
-    batch_call_id: StringFilter | None = None
-    from_number: StringFilter | None = None
-    to_number: StringFilter | None = None
+    batch_call_id: StringOrEnum | None = None
+    from_number: StringOrEnum | None = None
+    to_number: StringOrEnum | None = None
     call_status: CallStatusFilter | None = None
     call_type: CallTypeFilter | None = None
     direction: DirectionFilter | None = None
@@ -180,6 +181,7 @@ class FilterCriteria(_Strict):
 
 FACTS: dict[str, Callable[[Call], object]] = {
     "call_id": lambda call: call.id,
+    "batch_call_id": lambda call: call.details.batch_call_id,
     "from_number": lambda call: call.from_number,
     "to_number": lambda call: call.to_number,
     "call_status": status_of,
@@ -189,12 +191,15 @@ FACTS: dict[str, Callable[[Call], object]] = {
     "start_timestamp": lambda call: call.answered_at,
     "end_timestamp": lambda call: call.ended_at,
     "duration_ms": duration_ms_of,
+    "user_sentiment": lambda call: one.user_sentiment if (one := analysis_of(call)) else None,
+    "data_storage_setting": lambda call: call.details.data_storage_setting,
 }
 """The recorded fact that a filter field looks at; a field that is not here looks at nothing."""
 
 OBJECTS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "metadata": lambda call: call.details.metadata,
     "dynamic_variables": lambda call: dict(call.details.dynamic_variables),
+    "custom_attributes": lambda call: dict(call.details.custom_attributes),
 }
 """The object in which a keyed filter field looks up its key."""
 
@@ -229,15 +234,15 @@ def narrowed(environment_id: str, criteria: FilterCriteria) -> CallFilter:
     """Return what of the conditions the store can check: it finds every call that `matches` accepts, or more."""
     direction = set(criteria.direction.value) if criteria.direction else set()
     to_number = criteria.to_number
-    created_from, created_to = _created_between(criteria.start_timestamp)
+    started_from, started_to = _started_between(criteria.start_timestamp)
     return CallFilter(
         environment_id=environment_id,
         agent_ids=tuple(one.agent_id for one in criteria.agent or ()),
         states=_states(criteria.call_status.value) if criteria.call_status else (),
         direction=Direction(direction.pop()) if len(direction) == 1 else None,
-        to_number=to_number.value if to_number and to_number.op == "eq" else None,
-        created_from=created_from,
-        created_to=created_to,
+        to_number=to_number.value if isinstance(to_number, StringFilter) and to_number.op == "eq" else None,
+        started_from=started_from,
+        started_to=started_to,
     )
 
 
@@ -280,19 +285,23 @@ def _states(statuses: Iterable[str]) -> tuple[State, ...]:
     return (*live, *over)
 
 
-def _created_between(start: NumberFilter | RangeFilter | None) -> tuple[int | None, int | None]:
-    """Return bounds of the creation (from, to) of calls that were answered in a span."""
+def _started_between(start: NumberFilter | RangeFilter | None) -> tuple[int | None, int | None]:
+    """Return bounds, both included, of the start of the calls that a filter on it may match."""
     match start:
         case RangeFilter(value=[low, high]):
-            return int(low) - LATEST_ANSWER_MS, int(high) + 1
+            return _bound(low), _bound(high)
         case NumberFilter(op="gt" | "ge", value=low):
-            return int(low) - LATEST_ANSWER_MS, None
+            return _bound(low), None
         case NumberFilter(op="lt" | "le", value=high):
-            return None, int(high) + 1
+            return None, _bound(high)
         case NumberFilter(op="eq", value=moment):
-            return int(moment) - LATEST_ANSWER_MS, int(moment) + 1
+            return _bound(moment), _bound(moment)
         case _:
             return None, None
+
+
+def _bound(moment: float) -> int:
+    return math.floor(max(-FAR, min(FAR, moment)))
 
 
 def _is_number(fact: object) -> bool:

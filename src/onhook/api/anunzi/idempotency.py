@@ -1,43 +1,56 @@
-"""One call per idempotency key, for an hour, within one life of the server."""
+"""One call for one wish: by the client's `idempotency_key`, and by what an SDK says of its own retries.
 
-import asyncio
-from collections.abc import Awaitable, Callable
+Retell's SDKs send a request again when its answer is lost, without any key; only the header
+`x-stainless-retry-count` tells. So each first attempt of an SDK is remembered by its body, and a retry of the same
+body by the same API key means the same call. What is remembered is the id that the call gets; it is written before
+the call is, so neither a race nor a crash in between makes two.
+"""
 
-from onhook.calls.call import Call
-from onhook.clock import Clock
+import hashlib
 
-VALID_S = 3600.0
-MAX_KEYS = 10_000
-"""Beyond this the oldest keys are forgotten early."""
+from pydantic import BaseModel
+
+from onhook.api.anunzi.errors import failure
+from onhook.api.routing import CallerRequest
+from onhook.store.idempotency import OnceRequest
+
+KEY_MS = 3_600_000
+"""How long an `idempotency_key` is valid."""
+RETRY_MS = 600_000
+"""How long after its first attempt a retry of an SDK may come: it gives each attempt two minutes at most."""
+RETRY_COUNT = "x-stainless-retry-count"
 
 
-class RecentCalls:
-    """Remembers which idempotency key placed which call. Nothing is remembered over a restart."""
+async def nonce_of(request: CallerRequest, body: BaseModel, idempotency_key: str | None = None) -> str:
+    """Return what the ids of what a request creates are made from: the same for requests that mean the same.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._placed: dict[tuple[str, str], tuple[float, asyncio.Future[Call]]] = {}
+    Raises the error 400 when the key was used with another body.
+    """
+    fingerprint = hashlib.sha256(f"{request.url.path}\n{body.model_dump_json()}".encode()).hexdigest()
+    if idempotency_key is not None:
+        return await _remembered(request, f"key:{idempotency_key}", fingerprint, KEY_MS)
+    attempt = request.headers.get(RETRY_COUNT)
+    if attempt is None:
+        return request.nonce
+    return await _remembered(request, f"body:{fingerprint}", fingerprint, RETRY_MS, afresh=attempt == "0")
 
-    async def once(self, api_key_id: str, idempotency_key: str, place: Callable[[], Awaitable[Call]]) -> Call:
-        """Return the call that `place` makes, or the one that it made before under the same keys.
 
-        Requests that arrive while the first is still placing wait for it. A refusal is not remembered.
-        """
-        self._forget_old()
-        name = (api_key_id, idempotency_key)
-        if name not in self._placed:
-            self._placed[name] = (self._clock.monotonic() + VALID_S, asyncio.ensure_future(place()))
-        _, placing = self._placed[name]
-        try:
-            return await asyncio.shield(placing)
-        finally:
-            if placing.done() and (placing.cancelled() or placing.exception() is not None):
-                self._placed.pop(name, None)
+async def forget_key(request: CallerRequest, idempotency_key: str | None) -> None:
+    """Free the key of a request that was refused: a corrected one may use it."""
+    if idempotency_key is not None:
+        await request.caller.store.forget_once(_scope(request), f"key:{idempotency_key}")
 
-    def _forget_old(self) -> None:
-        now = self._clock.monotonic()
-        while self._placed:
-            oldest = next(iter(self._placed))
-            if self._placed[oldest][0] > now and len(self._placed) < MAX_KEYS:
-                return
-            del self._placed[oldest]
+
+async def _remembered(
+    request: CallerRequest, name: str, fingerprint: str, valid_ms: int, *, afresh: bool = False
+) -> str:
+    now = request.caller.now_ms()
+    wish = OnceRequest(_scope(request), name, fingerprint, request.nonce, now, now + valid_ms)
+    begun = await request.caller.store.begin_once(wish, stale_before=now, afresh=afresh)
+    if begun.request.fingerprint != fingerprint:
+        raise failure(400, "This idempotency_key was used with another request.")
+    return begun.request.nonce
+
+
+def _scope(request: CallerRequest) -> str:
+    return f"anunzi:{request.caller.key.id}"

@@ -59,7 +59,8 @@ async def list_page(caller: Caller, query: ListCalls) -> Listed:
     after = _position(query.pagination_key, question) if query.pagination_key is not None else None
     page: list[Call] = []
     skipping = query.skip or 0
-    async for call in _matching(caller, query, after):
+    criteria, ascending = query.filter_criteria or FilterCriteria(), query.sort_order == "ascending"
+    async for call in matching(caller, criteria, after, ascending=ascending):
         if skipping:
             skipping -= 1
             continue
@@ -68,29 +69,27 @@ async def list_page(caller: Caller, query: ListCalls) -> Listed:
             break
     more = len(page) > limit
     page = page[:limit]
-    total = [call async for call in _matching(caller, query, None)] if query.include_total else None
-    return Listed(
-        calls=page,
-        next_key=_key(page[-1], question) if more else None,
-        total=len(total) if total is not None else None,
-    )
+    total = None
+    if query.include_total:
+        total = len([None async for _ in matching(caller, criteria, None, ascending=ascending)])
+    return Listed(calls=page, next_key=_key(page[-1], question) if more else None, total=total)
 
 
-async def _matching(caller: Caller, query: ListCalls, after: tuple[int, str] | None) -> AsyncIterator[Call]:
-    """Walk over the calls that meet the filters, in order, from a position on."""
-    criteria = query.filter_criteria or FilterCriteria()
+async def matching(
+    caller: Caller, criteria: FilterCriteria, after: tuple[int, str] | None, *, ascending: bool
+) -> AsyncIterator[Call]:
+    """Walk over the calls that meet the filters, in order of their start, from a place on."""
     where = narrowed(caller.environment_id, criteria)
-    ascending = query.sort_order == "ascending"
     while batch := await caller.store.list_calls(
         where, Page(limit=BATCH, after=after, ascending=ascending, by_start=True)
     ):
         for call in batch:
             if matches(call, criteria):
                 yield call
-        after = _place(batch[-1])
+        after = place(batch[-1])
 
 
-def _place(call: Call) -> tuple[int, str]:
+def place(call: Call) -> tuple[int, str]:
     """Return where a call stands in the order by start."""
     return call.created_at if call.answered_at is None else call.answered_at, call.id
 
@@ -102,7 +101,7 @@ def _question(caller: Caller, query: ListCalls) -> str:
 
 
 def _key(last: Call, question: str) -> str:
-    raw = msgspec.json.encode(Cursor(*_place(last), question))
+    raw = msgspec.json.encode(Cursor(*place(last), question))
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 

@@ -5,7 +5,7 @@ Only the 34 disconnection reasons that every SDK since 5.56 knows are used: newe
 
 from typing import NamedTuple
 
-from onhook.api.anunzi.schemas import CallStatus, DisconnectionReason, PhoneCall
+from onhook.api.anunzi.schemas import CallAnalysis, CallStatus, DisconnectionReason, PhoneCall
 from onhook.calls.call import Call
 from onhook.calls.causes import Reason
 from onhook.calls.states import State
@@ -86,6 +86,11 @@ def duration_ms_of(call: Call) -> int | None:
     return call.duration_ms if call.answered_at is not None and call.is_over else None
 
 
+def analysis_of(call: Call) -> CallAnalysis | None:
+    """Return the analysis of a call that is over. Nobody listened: only that the sentiment is unknown is known."""
+    return CallAnalysis() if call.is_over else None
+
+
 def phone_call(call: Call, agent: Agent | None) -> PhoneCall:
     """Return a call in Retell's shape; only what is known is there."""
     end = end_of(call)
@@ -106,4 +111,6 @@ def phone_call(call: Call, agent: Agent | None) -> PhoneCall:
         end_timestamp=call.ended_at,
         duration_ms=duration_ms_of(call),
         disconnection_reason=end.reason if end else None,
+        data_storage_setting=details.data_storage_setting,
+        call_analysis=analysis_of(call),
     )

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from onhook.calls.call import DataStorage
+
 CallStatus = Literal["registered", "ongoing", "ended", "not_connected", "error"]
 DirectionWord = Literal["inbound", "outbound"]
 DisconnectionReason = Literal[
@@ -27,12 +29,11 @@ HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,200}$")]
 """Printable ASCII: a line break would be a header of the client's own making."""
 
 
-class CreatePhoneCall(BaseModel):
-    """Dial `to_number` from one of the environment's numbers, with that number's agent or another."""
+class CallTask(BaseModel):
+    """Whom to call, and with what: with the number's agent or another."""
 
     model_config = ConfigDict(strict=True)
 
-    from_number: str = Field(min_length=1)
     to_number: str = Field(min_length=1)
     override_agent_id: str | None = None
     override_agent_version: int | str | None = Field(default=None, description="The agent's current version, or none")
@@ -41,10 +42,36 @@ class CreatePhoneCall(BaseModel):
     )
     metadata: dict[str, Any] | None = None
     retell_llm_dynamic_variables: dict[str, str] | None = None
-    custom_sip_headers: dict[HeaderName, HeaderValue] | None = None
-    ignore_e164_validation: bool | None = Field(default=None, description="No effect: numbers are always checked")
+    custom_sip_headers: dict[HeaderName, HeaderValue] | None = Field(
+        default=None, max_length=20, description="Named `X-...`: none that SIP itself uses"
+    )
+    ignore_e164_validation: bool | None = Field(
+        default=None, description="No effect: `from_number` must be a number of yours, `to_number` is always checked"
+    )
+
+
+class CreatePhoneCall(CallTask):
+    """Dial `to_number` from one of the environment's numbers."""
+
+    from_number: str = Field(min_length=1)
     honor_internal_dnc: bool | None = Field(default=None, description="No effect: there is no do-not-call list")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=256, description="Valid for one hour")
+
+
+class UpdateCall(BaseModel):
+    """What to change; what is absent or null stays."""
+
+    model_config = ConfigDict(strict=True)
+
+    metadata: dict[str, Any] | None = Field(default=None, description="Replaces what is there; at most 50 kB")
+    data_storage_setting: DataStorage | None = Field(default=None, description="Can only become more restrictive")
+    custom_attributes: dict[str, str | float | bool] | None = Field(default=None, max_length=100)
+
+
+class CallAnalysis(BaseModel):
+    """What is known of what was said."""
+
+    user_sentiment: Literal["Unknown"] = "Unknown"
 
 
 class PhoneCall(BaseModel):
@@ -66,6 +93,8 @@ class PhoneCall(BaseModel):
     end_timestamp: int | None = Field(description="When the call ended")
     duration_ms: int | None = Field(description="From the answer to the end")
     disconnection_reason: DisconnectionReason | None
+    data_storage_setting: DataStorage
+    call_analysis: CallAnalysis | None = Field(description="Once the call is over")
 
 
 class Calls(BaseModel):

@@ -1,0 +1,151 @@
+"""The bodies of agents and phone numbers."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+WebhookEvent = Literal[
+    "call_started",
+    "call_ended",
+    "call_analyzed",
+    "transcript_updated",
+    "transfer_started",
+    "transfer_bridged",
+    "transfer_cancelled",
+    "transfer_ended",
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class ResponseEngine(BaseModel):
+    """What is to think for the agent; kept as given, whatever its type."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    type: Literal["retell-llm", "custom-llm", "conversation-flow"]
+
+
+class AgentFields(BaseModel):
+    """What onhook itself uses of an agent; every other field is kept and shown as given."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    agent_name: Name | None = None
+    max_call_duration_ms: int | None = Field(default=None, ge=60_000, le=7_200_000)
+    ring_duration_ms: int | None = Field(default=None, ge=5_000, le=300_000)
+    webhook_url: str | None = Field(default=None, max_length=2048, description="Null takes it away")
+    webhook_events: list[WebhookEvent] | None = None
+    webhook_timeout_ms: int | None = Field(default=None, ge=1_000, le=30_000)
+
+
+class CreateAgent(AgentFields):
+    """A new agent."""
+
+    response_engine: ResponseEngine
+    voice_id: str = Field(min_length=1, max_length=255)
+
+
+class UpdateAgent(AgentFields):
+    """What to change of an agent; what is absent stays."""
+
+    response_engine: ResponseEngine | None = None
+    voice_id: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+class AgentOut(BaseModel):
+    """An agent, with everything it was made with."""
+
+    model_config = ConfigDict(extra="allow")
+
+    agent_id: str
+    agent_name: str
+    version: int
+    is_published: bool
+    response_engine: dict[str, Any]
+    voice_id: str
+    max_call_duration_ms: int
+    ring_duration_ms: int
+    last_modification_timestamp: int
+
+
+class AgentItem(BaseModel):
+    """An agent in a list."""
+
+    agent_id: str
+    agent_name: str
+    channel: Literal["voice"] = "voice"
+    is_suspended: bool = False
+    tags: dict[str, Any] = Field(default_factory=dict)
+    user_modified_timestamp: int
+
+
+class Agents(BaseModel):
+    """A page of agents."""
+
+    items: list[AgentItem]
+    has_more: bool
+    pagination_key: str | None = None
+
+
+class WeightedAgent(BaseModel):
+    """An agent of a number. There is one, with the weight 1."""
+
+    model_config = ConfigDict(strict=True)
+
+    agent_id: str
+    weight: float = Field(ge=1, le=1)
+    agent_version: int | str | None = Field(default=None, description="Any: a number uses the agent as it stands")
+
+
+class NumberFields(BaseModel):
+    """What a number is bound to."""
+
+    model_config = ConfigDict(strict=True)
+
+    outbound_agents: list[WeightedAgent] | None = Field(default=None, max_length=1)
+    inbound_agents: list[WeightedAgent] | None = Field(
+        default=None, max_length=0, description="Not supported: onhook takes no calls"
+    )
+    inbound_webhook_url: None = Field(default=None, description="Not supported: onhook takes no calls")
+
+
+class ImportNumber(NumberFields):
+    """A number of yours, and the SIP trunk it lives on."""
+
+    phone_number: str = Field(min_length=1)
+    termination_uri: str = Field(pattern=r"^(sip:)?[A-Za-z0-9.\[\]:-]{1,200}$")
+    sip_trunk_auth_username: str | None = Field(default=None, pattern=r"^[^\x00-\x1f\x7f]{1,200}$")
+    sip_trunk_auth_password: str | None = Field(default=None, pattern=r"^[^\x00-\x1f\x7f]{1,200}$")
+    transport: Literal["TCP", "UDP", "tcp", "udp"] | None = Field(default=None, description="TCP when absent")
+    nickname: str | None = Field(default=None, max_length=255, description="No effect")
+
+
+class UpdateNumber(NumberFields):
+    """What to bind a number to."""
+
+
+class TrunkConfig(BaseModel):
+    """A number's SIP trunk."""
+
+    termination_uri: str
+    transport: str
+    auth_username: str | None
+
+
+class NumberOut(BaseModel):
+    """A phone number."""
+
+    phone_number: str
+    phone_number_pretty: str
+    phone_number_type: Literal["custom"] = "custom"
+    outbound_agents: list[WeightedAgent]
+    sip_outbound_trunk_config: TrunkConfig | None
+    last_modification_timestamp: int
+
+
+class Numbers(BaseModel):
+    """A page of numbers."""
+
+    items: list[NumberOut]
+    has_more: bool
+    pagination_key: str | None = None

@@ -1,0 +1,75 @@
+"""Batch calls, and how many calls there are."""
+
+import asyncio
+import hashlib
+
+import msgspec
+from fastapi import APIRouter
+
+from onhook.api.anunzi.batch_schemas import BatchCall, Concurrency, CreateBatchCall
+from onhook.api.anunzi.errors import COMMON, failure, refused
+from onhook.api.anunzi.idempotency import nonce_of
+from onhook.api.anunzi.placing import order_for
+from onhook.api.routing import CallerRequest, CheckedRoute
+from onhook.calls.states import State
+from onhook.control.place import PlaceOrder, RefusedError
+from onhook.store.store import CallFilter
+
+PACE_MS = 100
+"""Between two calls of a batch: ten are begun in a second, for a trunk takes no more at once than people do."""
+WRITTEN_TOGETHER = 32
+"""Calls whose commits may share a flush of the disk."""
+AHEAD_MS = 30 * 86_400_000
+"""How far ahead a batch may be triggered."""
+IN_USE = (State.DIALING, State.RINGING, State.ANSWERED, State.ENDING)
+
+router = APIRouter(route_class=CheckedRoute, tags=["batches"], responses=COMMON)
+
+
+@router.post("/create-batch-call", status_code=201, response_model_exclude_none=True)
+async def create_batch_call(request: CallerRequest, body: CreateBatchCall) -> BatchCall:
+    """Schedule one call per task. All are durable when this answers; when one is refused none is placed."""
+    caller = request.caller
+    now = caller.now_ms()
+    trigger = max(now, body.trigger_timestamp or now)
+    if body.call_time_window is not None:
+        raise failure(400, "call_time_window is not supported by this server.")
+    if trigger > now + AHEAD_MS:
+        raise failure(400, "trigger_timestamp is more than 30 days ahead.")
+    nonce = await nonce_of(request, body)
+    batch_call_id = f"batch_call_{nonce[:21]}"
+    orders: list[PlaceOrder] = []
+    for number, task in enumerate(body.tasks):
+        await asyncio.sleep(0)  # a thousand checks in one go would be heard in every live call
+        order = await order_for(caller, body.from_number, task, batch_call_id)
+        dial_at = trigger + number * PACE_MS
+        orders.append(msgspec.structs.replace(order, call_id=_call_id(nonce, number), dial_at=dial_at))
+    placer = caller.services.placer
+    try:
+        for order in orders:
+            await placer.prepare(order)
+            await asyncio.sleep(0)
+        for start in range(0, len(orders), WRITTEN_TOGETHER):
+            await asyncio.gather(*map(placer.place_once, orders[start : start + WRITTEN_TOGETHER]))
+    except RefusedError as error:
+        raise refused(error) from error
+    return BatchCall(
+        batch_call_id=batch_call_id,
+        name=body.name or batch_call_id,
+        from_number=body.from_number,
+        scheduled_timestamp=trigger,
+        total_task_count=len(body.tasks),
+    )
+
+
+@router.get("/get-concurrency")
+async def get_concurrency(request: CallerRequest) -> Concurrency:
+    """Say how many calls are on the line. There is no limit to tell of."""
+    caller = request.caller
+    where = CallFilter(environment_id=caller.environment_id, states=IN_USE)
+    return Concurrency(current_concurrency=await caller.store.count_calls(where))
+
+
+def _call_id(nonce: str, number: int) -> str:
+    """Return the id of a batch's call, which is the same when the request is sent again."""
+    return f"call_{hashlib.sha256(f'{nonce}:{number}'.encode()).hexdigest()[:27]}"
