@@ -39,6 +39,17 @@ def pin(core: int) -> None:
     os.sched_setaffinity(0, {min(core, (os.cpu_count() or 1) - 1)})
 
 
+def waited_ms() -> float:
+    """Return how long our main thread has been ready to run but had no core, in ms; 0 where the kernel keeps no count."""
+    path = Path("/proc/self/schedstat")
+    return int(path.read_text().split()[1]) / 1e6 if path.exists() else 0.0
+
+
+def load() -> str:
+    """Say how busy the machine is: the load average of the last minute and the number of cores."""
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
 def fdatasync_us(file: int, page: bytes) -> float:
     """Append a page to a file, and return how long it took to be on disk, in us."""
     began = time.perf_counter_ns()

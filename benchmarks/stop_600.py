@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.child import Child, child
 from benchmarks.far_end import Ports, Report
-from benchmarks.machine import scratch
+from benchmarks.machine import load, scratch
 from benchmarks.node import running_node
 from benchmarks.verdict import Verdict, finish
 from onhook.calls.causes import Cause, Reason
@@ -44,7 +44,7 @@ class Stopped:
             f"BYEs in {last_bye:.0f} ms; 99 % confirmed in {most:.0f}, all in {last:.0f} ms",
             f"<= {BYES_MS:.0f} ms; {MOST_MS:.0f}, {ALL_MS:.0f} ms",
             max(last_bye / BYES_MS, most / MOST_MS, last / ALL_MS),
-            (f"first BYE after {self.byes[0]:.0f} ms, end_many returned after {self.committed:.0f} ms",),
+            (f"first BYE after {self.byes[0]:.0f} ms, end_many returned after {self.committed:.0f} ms; {load()}",),
         )
 
 

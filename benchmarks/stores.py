@@ -9,8 +9,7 @@ import msgspec
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, EventType, new_call_id
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.states import State
-from onhook.store.sqlite import SqliteStore
-from onhook.store.store import Progress, StopOrder
+from onhook.store.store import Progress, StopOrder, Store
 
 _count = itertools.count(1)
 
@@ -20,7 +19,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def answered_calls(store: SqliteStore, count: int) -> list[str]:
+async def answered_calls(store: Store, count: int) -> list[str]:
     """Put answered calls into a store; return their ids."""
     calls = [_call() for _ in range(count)]
     await asyncio.gather(*(store.create_call(call) for call in calls))
