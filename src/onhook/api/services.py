@@ -16,7 +16,8 @@ class Services:
 
     `stop_wait_ms` is how long the answer to a stop waits for its proof. `readiness` names each component and
     says "ok" or what is wrong with it. `max_body_bytes` bounds a request's body; `max_connections` is how
-    many requests are served at once, stops not counted, which always pass.
+    many requests are served at once, stops not counted, which always pass. `rate_limit_per_minute` is how many
+    requests the TalkOver API grants a key, stops not counted; 0 is no limit.
     """
 
     store: Store
@@ -28,6 +29,7 @@ class Services:
     stop_wait_ms: int = 1000
     max_body_bytes: int = 65_536
     max_connections: int = 1000
+    rate_limit_per_minute: int = 0
 
 
 @dataclass(frozen=True)

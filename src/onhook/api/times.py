@@ -16,3 +16,8 @@ def iso_ms(ms: int) -> str:
 def iso_ms_or_none(ms: int | None) -> str | None:
     """Write a time that may not have come yet."""
     return None if ms is None else iso_ms(ms)
+
+
+def iso_microseconds(ms: int) -> str:
+    """Write a time as `2024-01-15T10:30:00.123000Z`."""
+    return f"{iso_ms(ms)[:-1]}000Z"

@@ -48,7 +48,13 @@ router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, tags=["calls"])
 
 @router.post(
     "/agents/{agent_id}/call",
-    responses={400: {"model": MakeCallFailure}, 401: {"model": MakeCallFailure}, 404: {"model": MakeCallFailure}},
+    responses={
+        400: {"model": MakeCallFailure},
+        401: {"model": MakeCallFailure},
+        404: {"model": MakeCallFailure},
+        422: {"model": InvalidData},
+        429: {"model": MakeCallFailure},
+    },
 )
 async def make_call(request: CallerRequest, agent_id: str, body: MakeCall) -> MadeCall:
     """Dial a number with a published agent. The call is durable when this answers."""

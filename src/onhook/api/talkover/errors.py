@@ -7,6 +7,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from onhook.api.errors import ApiError
+from onhook.api.limits import ALLOWANCE, Allowance
 from onhook.api.talkover.laravel import INVALID_DATA, errors_by_field, is_missing
 from onhook.control.place import RefusedError
 
@@ -18,6 +19,7 @@ MESSAGES: dict[int, str] = {
     404: "The requested resource was not found.",
     413: "The request body is too large.",
     415: "The Content-Type must be application/json.",
+    429: "Rate limit exceeded",
     500: "Internal server error.",
     503: "The server is busy. Please try again.",
 }
@@ -25,8 +27,30 @@ MESSAGES: dict[int, str] = {
 MAKE_CALL = "make_call"
 """The endpoint with an error shape of its own."""
 
-AGENT_ENDPOINTS = frozenset({"list_agents", "create_agent", "get_agent", "publish_agent", "unpublish_agent"})
+MAKE_CALL_ERRORS: dict[int, tuple[str, str]] = {
+    401: ("INVALID_TOKEN", "Invalid or missing authentication token"),
+    429: ("RATE_LIMIT_EXCEEDED", "Rate limit exceeded. Please wait before making more requests."),
+}
+AGENT_MESSAGES: dict[int, str] = {
+    401: "Unauthenticated.",
+    429: "Too many requests. Please try again later.",
+}
+
+AGENT_ENDPOINTS = frozenset(
+    {
+        *("list_agents", "create_agent", "get_agent", "delete_agent", "publish_agent", "unpublish_agent"),
+        *("update_agent_knowledge", "update_agent_voice", "update_agent_calling"),
+    }
+)
 """The endpoints whose pages say `Unauthenticated.` where the others say `Unauthorized`."""
+
+WEBHOOK_ENDPOINTS = frozenset(
+    {
+        *("list_webhooks", "create_webhook", "get_webhook", "update_webhook", "delete_webhook", "toggle_webhook"),
+        *("test_webhook", "list_webhook_logs", "retry_webhook_log"),
+    }
+)
+"""The endpoints whose pages show a 401 and a 422 without `success`."""
 
 REFUSALS: dict[str, tuple[int, str]] = {
     "invalid_number": (400, "INVALID_PHONE_NUMBER"),
@@ -56,10 +80,12 @@ class TalkOverWording:
             supported = ", ".join(allowed)
             message = f"The {request.method} method is not supported for this route. Supported methods: {supported}."
             return failure(405, message)
-        if status == 401 and endpoint == MAKE_CALL:
-            return coded(401, "INVALID_TOKEN", "Invalid or missing authentication token")
-        if status == 401 and endpoint in AGENT_ENDPOINTS:
-            return failure(401, "Unauthenticated.")
+        if status == 401 and endpoint in WEBHOOK_ENDPOINTS:
+            return ApiError(401, {"message": "Missing Bearer Token"})
+        if endpoint == MAKE_CALL and status in MAKE_CALL_ERRORS:
+            return coded(status, *MAKE_CALL_ERRORS[status], _pause(request))
+        if endpoint in AGENT_ENDPOINTS and status in AGENT_MESSAGES:
+            return failure(status, AGENT_MESSAGES[status])
         return failure(status, MESSAGES.get(status, MESSAGES[500]))
 
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
@@ -68,8 +94,7 @@ class TalkOverWording:
             for error in errors:
                 if error["loc"] == ("body", "to"):
                     return missing_number() if is_missing(error) else invalid_number(error["input"])
-        body = {"success": False, "message": INVALID_DATA, "errors": errors_by_field(errors)}
-        return ApiError(422, body)
+        return invalid_fields(request, errors_by_field(errors))
 
     def storage_failed(self, request: Request) -> ApiError:
         """Word that nothing could be recorded, or read."""
@@ -79,6 +104,12 @@ class TalkOverWording:
 def endpoint_name(request: Request) -> str:
     """Return the name of the endpoint that serves the request, empty when there is none."""
     return getattr(request.scope.get("endpoint"), "__name__", "")
+
+
+def invalid_fields(request: Request, by_field: Mapping[str, Sequence[str]]) -> ApiError:
+    """Return a 422 that says what is wrong, field by field; the webhook pages show it without `success`."""
+    body: dict[str, Any] = {"message": INVALID_DATA, "errors": by_field}
+    return ApiError(422, body if endpoint_name(request) in WEBHOOK_ENDPOINTS else {"success": False} | body)
 
 
 def failure(status: int, message: str, code: str | None = None) -> ApiError:
@@ -109,3 +140,11 @@ def refused(error: RefusedError, agent_id: str, to: str) -> ApiError:
     if code == "INVALID_PHONE_NUMBER":
         return invalid_number(to, str(error))
     return coded(status, code, str(error), {"agent_id": agent_id})
+
+
+def _pause(request: Request) -> dict[str, Any] | None:
+    """Return make-call's details of a 429: how long to wait."""
+    allowance = request.scope.get(ALLOWANCE)
+    if not isinstance(allowance, Allowance) or allowance.granted:
+        return None
+    return {"retry_after": allowance.retry_after_s}

@@ -5,7 +5,7 @@ knows one bound at a time where the sentence names both, and because an empty st
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -13,7 +13,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
+from onhook.api.limits import ALLOWANCE, RateLimit
 from onhook.api.routing import CallerRequest, CheckedRoute
 
 
@@ -31,9 +35,21 @@ class LaravelRequest(CallerRequest):
 
 
 class LaravelRoute(CheckedRoute):
-    """A route that takes bodies as Laravel does."""
+    """A route that takes bodies as Laravel does, and as many requests as the key is granted."""
 
     request_class = LaravelRequest
+
+    async def answer(
+        self, handle: Callable[[Request], Coroutine[Any, Any, Response]], request: CallerRequest
+    ) -> Response:
+        """Answer a request that is granted. Raises the HTTP error 429."""
+        rate_limit: RateLimit | None = request.app.state.rate_limit
+        if rate_limit is not None:
+            allowance = rate_limit.take(request.caller.key.id, request.scope)
+            request.scope[ALLOWANCE] = allowance
+            if not allowance.granted:
+                raise HTTPException(429)
+        return await super().answer(handle, request)
 
 
 INVALID_DATA = "The given data was invalid."
@@ -81,7 +97,7 @@ Day = Annotated[str, AfterValidator(_calendar_date)]
 
 SENTENCES: dict[str, str] = {
     "missing": "The {field} field is required.",
-    "string_too_short": "The {field} field is required.",
+    "string_too_short": "The {field} must be at least {min_length} characters.",
     "string_too_long": "The {field} may not be greater than {max_length} characters.",
     "string_type": "The {field} must be a string.",
     "int_type": "The {field} must be an integer.",
@@ -95,6 +111,9 @@ SENTENCES: dict[str, str] = {
     "bool_parsing": "The {field} field must be true or false.",
     "dict_type": "The {field} must be an object.",
     "list_type": "The {field} must be an array.",
+    "too_short": "The {field} field must contain at least {min_length} items.",
+    "greater_than": "The {field} must be greater than {gt:g}.",
+    "less_than": "The {field} must be less than {lt:g}.",
     "literal_error": "The selected {field} is invalid.",
     "enum": "The selected {field} is invalid.",
     "between": "The {field} must be between {low} and {high}.",
@@ -114,7 +133,8 @@ def errors_by_field(errors: Sequence[ErrorDetails]) -> dict[str, list[str]]:
 
 def is_missing(error: ErrorDetails) -> bool:
     """Say whether the field is absent, null or blank, which are one to Laravel."""
-    return error["type"] in {"missing", "string_too_short"} or error.get("input") is None
+    given = error.get("input")
+    return error["type"] == "missing" or given is None or (isinstance(given, str) and not given.strip())
 
 
 def _sentence(name: str, error: ErrorDetails) -> str:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from onhook.api.talkover import agents, calls
+from onhook.api.talkover import agent_settings, agents, calls, numbers
 from onhook.api.talkover.schemas import Health
 
 public = APIRouter(prefix="/api/v1", tags=["health"])
@@ -14,4 +14,5 @@ async def health() -> Health:
     return Health()
 
 
-ROUTERS = (calls.router, agents.router, public)
+ROUTERS = (calls.router, agents.router, agent_settings.router, numbers.router, public)
+"""All routes of the TalkOver API."""

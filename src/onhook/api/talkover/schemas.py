@@ -4,13 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from onhook.api.talkover.laravel import Between, Day, ShortText, Text
+from onhook.api.talkover.laravel import Between, Day, Text
 
 Status = Literal["initiated", "ringing", "answered", "completed", "failed", "busy", "no-answer"]
 DirectionWord = Literal["inbound", "outbound"]
-Language = Literal[
-    "pt-BR", "pt-PT", "en-US", "en-CA", "es-ES", "fr-FR", "de-DE", "it-IT", "nl-NL", "ja-JP", "ko-KR", "zh-TW"
-]
 
 
 # --- requests ----------------------------------------------------------------------------------------
@@ -34,12 +31,14 @@ class EndCall(BaseModel):
     call_sid: Text = Field(description="The `id` that make-call returned; the call's `sid` works too")
 
 
-class _Paging(BaseModel):
+class Paging(BaseModel):
+    """Which page, and how many lines on it."""
+
     per_page: Annotated[int, Between(1, 100)] = 20
     page: Annotated[int, Between(1, 1_000_000)] = 1
 
 
-class AgentCallsQuery(_Paging):
+class AgentCallsQuery(Paging):
     """Which calls of an agent to list."""
 
     status: Status | None = None
@@ -54,42 +53,6 @@ class CallsQuery(AgentCallsQuery):
     """Which calls to list."""
 
     agent_id: str | None = None
-
-
-class AgentsQuery(_Paging):
-    """Which agents to list."""
-
-    status: Literal["draft", "published"] | None = None
-    direction: DirectionWord | None = None
-    search: str | None = Field(default=None, description="Part of the name or the label")
-
-
-class CreateAgent(BaseModel):
-    """A new agent; it is a draft until it is published."""
-
-    label: ShortText
-    name: ShortText
-    language: Language
-    interrupt_sensitivity: Literal["low", "medium", "high"]
-    endpointing_sensitivity: ShortText
-    ivr_navigation_mode: ShortText
-    conversation_speed: Annotated[float, Between(0.1, 3.0)]
-    initial_message_delay: Annotated[int, Between(0, 60)]
-    ask_if_human_present_on_idle: bool
-    idle_time_seconds: Annotated[int, Between(1, 60)]
-    llm_temperature: Annotated[float, Between(0, 2)]
-    enable_recording: bool
-    direction: DirectionWord
-    who_speaks_first: Literal["agent", "user"]
-    description: str | None = None
-    initial_message: str | None = None
-    max_idle_check_count: Annotated[int, Between(1, 10)] | None = None
-    max_call_duration_seconds: Annotated[int, Between(1, 3600)] | None = None
-    say_goodbye_on_max_duration: bool | None = None
-    user_inactivity_timeout_seconds: Annotated[int, Between(5, 120)] | None = None
-    initial_idle_time_seconds: Annotated[int, Between(1, 60)] | None = None
-    initial_max_idle_check_count: Annotated[int, Between(0, 10)] | None = None
-    phone_number_ids: list[Text] = Field(default_factory=list)
 
 
 # --- responses ---------------------------------------------------------------------------------------
@@ -202,112 +165,6 @@ class AgentCallList(BaseModel):
     success: Literal[True] = True
     data: list[CallItem]
     pagination: Pagination
-
-
-class NumberOut(BaseModel):
-    """A phone number, as an agent shows it."""
-
-    id: str
-    number: str
-    country_code: str
-    formatted_number: str
-    international_number: str
-    current_status: Literal["active"] = "active"
-
-
-class AgentOut(BaseModel):
-    """An agent."""
-
-    id: str
-    name: str
-    label: str
-    description: str | None
-    language: str
-    voice: None = None
-    initial_message: str | None
-    interrupt_sensitivity: str
-    conversation_speed: float
-    initial_message_delay: int
-    ask_if_human_present_on_idle: bool
-    direction: DirectionWord
-    who_speaks_first: str
-    current_status: Literal["draft", "published"]
-    is_sandbox: bool = False
-    is_ready_to_publish: bool = True
-    created_at: str
-    updated_at: str
-    trainings: list[dict[str, Any]] = Field(default_factory=list)
-    actions: list[dict[str, Any]] = Field(default_factory=list)
-    phone_numbers: list[NumberOut]
-
-
-class AgentAnswer(BaseModel):
-    """One agent."""
-
-    success: Literal[True] = True
-    data: AgentOut
-
-
-class AgentCreated(AgentAnswer):
-    """The agent that was created."""
-
-    message: str
-
-
-class AgentsMeta(BaseModel):
-    """Where a page of agents stands."""
-
-    current_page: int
-    per_page: int
-    total: int
-    last_page: int
-
-
-class AgentList(BaseModel):
-    """A page of agents."""
-
-    success: Literal[True] = True
-    data: list[AgentOut]
-    meta: AgentsMeta
-
-
-class AgentState(BaseModel):
-    """What publishing changes."""
-
-    id: str
-    name: str
-    current_status: Literal["draft", "published"]
-    is_ready_to_publish: bool = True
-    updated_at: str
-
-
-class AgentStateChanged(BaseModel):
-    """Publish's and unpublish's answer."""
-
-    success: Literal[True] = True
-    message: str
-    data: AgentState
-
-
-class PhoneNumber(NumberOut):
-    """A phone number of the environment."""
-
-    type: Literal["voice"] = "voice"
-    has_voice: bool = True
-    has_sms: bool = False
-    has_mms: bool = False
-    has_fax: bool = False
-    has_whatsapp: bool = False
-    is_sandbox: bool = False
-    created_at: str
-    updated_at: str
-
-
-class PhoneNumberList(BaseModel):
-    """The environment's phone numbers."""
-
-    success: Literal[True] = True
-    data: list[PhoneNumber]
 
 
 class Health(BaseModel):
