@@ -112,6 +112,31 @@ async def test_with_a_407_in_flight_only_the_retried_invite_counts() -> None:
     assert (cancel.via.branch, cancel.cseq.sequence) == (retried.via.branch, 2)
 
 
+async def test_a_call_that_rings_behind_a_407_is_cancelled_although_both_invites_drew_a_100() -> None:
+    first = World()
+    challenged = await first.place()
+    first.reply(challenged, 100)
+    first.reply(challenged, 407, Proxy_Authenticate=CHALLENGE)
+    await first.idle()
+    first.reply(first.last("INVITE"), 100)
+    first.reply(first.last("INVITE"), 180)
+    second = await next_life(first)
+    assert sent(second) == ["CANCEL"]
+    assert second.last("CANCEL").cseq.sequence == 2
+
+
+async def test_a_fork_that_answers_while_the_first_answer_is_being_written_is_left_to_the_next_life_too() -> None:
+    first = World()
+    invite = await first.place()
+    first.journal.hold()
+    first.reply(invite, 200, sdp=SDP)
+    await first.idle()
+    first.reply(invite, 200, tag="other", sdp=SDP)
+    first.journal.release()
+    second = await next_life(first)
+    assert {bye.to_tag for bye in second.requests("BYE")} == {"far", "other"}
+
+
 async def test_every_fork_left_behind_is_ended_but_not_those_proved_over() -> None:
     first = World()
     invite = await first.answered()

@@ -156,8 +156,11 @@ class Leg:
         if invitation is None:
             return
         if response.status < 200:
+            is_first = self.state in (LegState.CALLING, LegState.HOLDING)
             self._happen(LegInput.PROVISIONAL)
             self._report_provisional(response)
+            if is_first:
+                self._save()  # From now on the next life may send a CANCEL.
             return
         invitation.hush_cancel()
         if response.status < 300:
@@ -195,7 +198,7 @@ class Leg:
                 self._evidence.primary = tag
                 self._answer_message = response
             self._happen(LegInput.ACCEPT)
-            if self.state is not LegState.ACCEPTED:
+            if tag != self._evidence.primary or self.state is not LegState.ACCEPTED:
                 self._save()  # A dialog that is being ended must be ended by the next life, too.
         elif tag in self._acks:
             self._send_ack(tag)
@@ -313,8 +316,6 @@ class Leg:
             self.audio.take(response)  # Early media (RFC 3960).
         if response.status in self._reported:
             return
-        if not self._reported:
-            self._save()
         self._reported.add(response.status)
         ringing = response.status in (180, 183)
         self._tell(Provisional(self.identity.call_id, self._context.clock.now_ms(), response.status, ringing))
