@@ -40,7 +40,7 @@ def pin(core: int) -> None:
 
 
 def waited_ms() -> float:
-    """Return how long our main thread has been ready to run but had no core, in ms; 0 where the kernel keeps no count."""
+    """Return how long our main thread has been ready to run but had no core, in ms; 0 where no count is kept."""
     path = Path("/proc/self/schedstat")
     return int(path.read_text().split()[1]) / 1e6 if path.exists() else 0.0
 
