@@ -213,3 +213,13 @@ async def test_after_the_end_no_snapshot_is_written_any_more() -> None:
     world.journal.release()
     await world.idle()
     assert len(world.journal.snapshots) == 1
+
+
+async def test_an_answer_that_comes_after_an_unconfirmed_end_is_left_to_the_next_life() -> None:
+    first = World()
+    invite = await first.place()
+    first.clock.advance(33)
+    assert first.proof.result is Result.UNCONFIRMED
+    first.reply(invite, 200, sdp=SDP)
+    second = await next_life(first)
+    assert sent(second) == ["ACK", "BYE"], "the BYE of the first life may be lost"

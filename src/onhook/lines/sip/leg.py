@@ -142,8 +142,11 @@ class Leg:
     def abandon(self) -> None:
         """Do nothing more of its own accord: no clock, no snapshot, no word on the wire."""
         self.state = LegState.SETTLED
-        self._cut()
         self._journal.close()
+        self._rest()
+
+    def _rest(self) -> None:
+        self._cut()
         for timer in (self._silence, self._linger):
             if timer is not None:
                 timer.cancel()
@@ -288,9 +291,11 @@ class Leg:
             self._tell(Answered(self.identity.call_id, self._answered_at))
 
     def _settle(self) -> None:
-        self.abandon()
+        self._rest()
         now = self._context.clock.now_ms()
         self._proof = proof = self._evidence.proof(now)
+        if proof.result is Result.CONFIRMED:
+            self._journal.close()  # Else a late 2xx must still be ended by the next life, if this one dies over it.
         audio = self.audio.close() if self.audio is not None else None
         ended_at, cause = self._ended_at(proof, now), self._stop or self._cause
         self._tell(LegEnded(self.identity.call_id, ended_at, proof, cause, audio))
