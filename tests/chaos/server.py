@@ -49,9 +49,11 @@ class Server:
         return (self.directory / "stderr.log").read_text()
 
     async def ready(self) -> None:
-        """Wait for the next node to say that it is ready."""
+        """Wait for the next node to say that it is ready; an empty line stands for the end of all nodes."""
         async with asyncio.timeout(START_LIMIT_S):
-            self.client.base_url = httpx.URL(await self._ready.get())
+            url = await self._ready.get()
+        assert url, f"the server left instead of being ready:\n{self.log}"
+        self.client.base_url = httpx.URL(url)
 
     async def call(self, digits: str, **fields: int) -> str:
         """Dial a number of the sandbox and return the call's id."""
@@ -118,6 +120,7 @@ class Server:
             text = line.decode()
             if text.startswith(READY):
                 self._ready.put_nowait(text.removeprefix(READY).strip())
+        self._ready.put_nowait("")
 
 
 @contextlib.asynccontextmanager
