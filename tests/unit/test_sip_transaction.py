@@ -248,15 +248,36 @@ def test_over_tcp_nothing_is_repeated_and_nothing_lingers() -> None:
     assert (silent.sends, stack.failures) == (1, [Failure.TIMEOUT])
 
 
-def test_a_dead_destination_fails_what_waits_there_and_nothing_else() -> None:
+def test_a_dead_destination_fails_an_invite_that_waits_there_and_nothing_else() -> None:
     stack = Stack()
-    stack.send("BYE")
     ringing = stack.send("INVITE")
     stack.answer(ringing, 180)
-    elsewhere = stack.layer.send(ours("OPTIONS"), TCP, lambda _: None, stack.failures.append)
+    stack.layer.unreachable(FAR)
+    assert (ringing.state, stack.failures) == (State.PROCEEDING, [])
+    calling, bye = stack.send("INVITE"), stack.send("BYE")
+    stack.layer.unreachable(TCP)
+    assert stack.failures == []
     stack.layer.unreachable(FAR)
     assert stack.failures == [Failure.UNREACHABLE]
-    assert (ringing.state, elsewhere.state) == (State.PROCEEDING, State.TRYING)
+    assert (calling.state, bye.state) == (State.TERMINATED, State.TRYING)
+
+
+def test_a_request_whose_connection_breaks_is_repeated_on_a_new_one_ever_more_patiently() -> None:
+    stack = Stack()
+    bye = stack.send("BYE", TCP)
+    stack.clock.advance(10)
+    assert bye.sends == 1
+    for sends, wait in enumerate((0.5, 1, 2, 4, 4), 1):
+        stack.layer.unreachable(TCP)
+        stack.layer.unreachable(TCP)
+        stack.clock.advance(wait - 0.01)
+        assert bye.sends == sends
+        stack.clock.advance(0.01)
+        assert bye.sends == sends + 1
+    stack.clock.advance(9)
+    assert (bye.sends, stack.failures) == (6, [])
+    stack.answer(bye, 200)
+    assert bye.status == 200
 
 
 # --- server

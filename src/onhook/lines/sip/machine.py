@@ -112,12 +112,12 @@ class Transaction:
             self._services.forget(self)
 
     def _start(self, timer: Timer, fired: int) -> None:
-        reliable = self.destination.reliable
-        if reliable and timer in REPEATING:
-            return
-        length = (
-            0.0 if reliable and timer in ABSORBING else TIMER_LENGTHS[timer](self._services.timing, fired, self.state)
-        )
+        if not (self.destination.reliable and timer in REPEATING):
+            self._run(timer, fired)
+
+    def _run(self, timer: Timer, fired: int) -> None:
+        at_once = self.destination.reliable and timer in ABSORBING
+        length = 0.0 if at_once else TIMER_LENGTHS[timer](self._services.timing, fired, self.state)
         self._timers[timer] = self._services.clock.call_later(length, lambda: self._fire(timer, fired))
 
     def _fire(self, timer: Timer, fired: int) -> None:
@@ -155,6 +155,7 @@ class ClientTransaction(Transaction):
         self._actions = {
             Action.SEND: self._send,
             Action.PASS: self._pass,
+            Action.REPEAT: self._repeat,
             Action.ACK: self._acknowledge,
             Action.TELL_TIMEOUT: lambda: on_failure(Failure.TIMEOUT),
             Action.TELL_UNREACHABLE: lambda: on_failure(Failure.UNREACHABLE),
@@ -178,6 +179,11 @@ class ClientTransaction(Transaction):
         self.first_sent_at = self.first_sent_at or now
         self.last_sent_at = now
         self._services.wire.send(self._data, self.destination)
+
+    def _repeat(self) -> None:
+        """Over UDP timer E runs anyway; over TCP it runs once for each connection that broke."""
+        if Timer.E not in self._timers:
+            self._run(Timer.E, self.sends - 1)
 
     def _pass(self) -> None:
         if self._response is not None:

@@ -17,6 +17,10 @@ Three tables make up a machine:
 - `TIMER_LENGTHS`: how long each runs. Timers that only repeat, or only absorb repetitions, are for
   unreliable transports: over TCP A, E and G do not run, and D, I, J and K end at once.
 
+A destination that the network calls unreachable fails an INVITE at once. Not so a BYE or CANCEL: a proxy that is
+failing over, a connection that a firewall forgot and an ICMP message that anybody may forge all look like this, and
+giving up would leave a phone line open. They are repeated until timer F; over TCP on a new connection.
+
 What is not in a table moves nothing: a response that comes too late, an ACK to nothing. `machine.py` runs the tables.
 """
 
@@ -70,6 +74,8 @@ class Action(StrEnum):
     """Send the request, or the last response, (again)."""
     PASS = "pass"  # noqa: S105 - not a password
     """Hand the message to the user of the transaction."""
+    REPEAT = "repeat"
+    """Send the request once more, later: the connection that carried it is gone, a new one will be opened."""
     ACK = "ack"
     """Acknowledge a final response of 300 or more (RFC 3261 section 17.1.1.3)."""
     TELL_TIMEOUT = "tell_timeout"
@@ -146,7 +152,7 @@ CLIENT_NON_INVITE = Machine(
         (State.INITIAL, Event.START): (State.TRYING, (Action.SEND,)),
         (State.TRYING, Event.RETRANSMIT): (State.TRYING, (Action.SEND,)),
         (State.TRYING, Event.TIMEOUT): (State.TERMINATED, (Action.TELL_TIMEOUT,)),
-        (State.TRYING, Event.UNREACHABLE): (State.TERMINATED, (Action.TELL_UNREACHABLE,)),
+        (State.TRYING, Event.UNREACHABLE): (State.TRYING, (Action.REPEAT,)),
         (State.TRYING, Event.PROVISIONAL): (State.PROCEEDING, (Action.PASS,)),
         (State.TRYING, Event.SUCCESS): (State.COMPLETED, (Action.PASS,)),
         (State.TRYING, Event.FAILURE): (State.COMPLETED, (Action.PASS,)),
@@ -154,7 +160,7 @@ CLIENT_NON_INVITE = Machine(
         (State.PROCEEDING, Event.OBSOLETE): (State.COMPLETED, ()),
         (State.PROCEEDING, Event.RETRANSMIT): (State.PROCEEDING, (Action.SEND,)),
         (State.PROCEEDING, Event.TIMEOUT): (State.TERMINATED, (Action.TELL_TIMEOUT,)),
-        (State.PROCEEDING, Event.UNREACHABLE): (State.TERMINATED, (Action.TELL_UNREACHABLE,)),
+        (State.PROCEEDING, Event.UNREACHABLE): (State.PROCEEDING, (Action.REPEAT,)),
         (State.PROCEEDING, Event.PROVISIONAL): (State.PROCEEDING, (Action.PASS,)),
         (State.PROCEEDING, Event.SUCCESS): (State.COMPLETED, (Action.PASS,)),
         (State.PROCEEDING, Event.FAILURE): (State.COMPLETED, (Action.PASS,)),
