@@ -56,6 +56,7 @@ async def test_a_refresh_that_updates_the_target_moves_the_bye() -> None:
     await world.answered(Session_Expires="90;refresher=uac")
     world.clock.advance(45)
     world.reply(world.last("INVITE"), 200, contact="<sip:moved@192.0.2.9>", Session_Expires="90;refresher=uac")
+    assert world.last("ACK").uri == "sip:moved@192.0.2.9"
     world.hang_up()
     assert world.last("BYE").uri == "sip:moved@192.0.2.9"
 
@@ -101,12 +102,47 @@ async def test_a_refresh_that_nobody_answers_ends_the_call() -> None:
     assert world.ended.cause.reason is Reason.DIALOG_LOST
 
 
-async def test_a_dead_destination_found_by_a_refresh_ends_the_call() -> None:
+@pytest.mark.parametrize(("allow", "method"), [("UPDATE", "UPDATE"), ("BYE", "INVITE")])
+async def test_a_network_that_is_away_for_a_moment_ends_no_call(allow: str, method: str) -> None:
+    world = World()
+    await world.answered(Session_Expires="90;refresher=uac", Allow=allow)
+    world.clock.advance(45)
+    world.agent.layer.unreachable(FAR)
+    world.clock.advance(9)
+    assert (world.count("BYE"), len({request.via.branch for request in world.requests(method)})) == (
+        0,
+        1 if method == "UPDATE" else 3,
+    )
+    world.reply(world.last(method), 200, Session_Expires="90;refresher=uac")
+    world.clock.advance(40)
+    assert world.count("BYE") == 0
+
+
+async def test_a_repeated_2xx_to_an_earlier_refresh_is_acked_as_that_one() -> None:
+    world = World()
+    await world.answered(Session_Expires="90;refresher=uac", Allow="BYE")
+    world.clock.advance(45)
+    earlier = world.last("INVITE")
+    world.reply(earlier, 200, Session_Expires="4;refresher=uac")
+    world.clock.advance(2)
+    later = world.last("INVITE")
+    world.reply(earlier, 200, Session_Expires="4;refresher=uac")
+    world.reply(later, 200, Session_Expires="90;refresher=uac")
+    assert [ack.cseq.sequence for ack in world.requests("ACK")] == [1, 2, 2, 3]
+    world.clock.advance(44)
+    assert (world.last("INVITE"), world.count("BYE")) == (later, 0)
+
+
+async def test_a_refused_refresh_is_tried_again_before_the_session_runs_out() -> None:
     world = World()
     await world.answered(**OURS)
     world.clock.advance(45)
-    world.agent.layer.unreachable(FAR)
-    assert world.count("BYE") == 1
+    world.reply(world.last("UPDATE"), 500, Retry_After="10")
+    world.clock.advance(10)
+    assert world.count("UPDATE") == 2
+    world.reply(world.last("UPDATE"), 200, Session_Expires="90;refresher=uac")
+    world.clock.advance(44)
+    assert world.count("BYE") == 0
 
 
 async def test_a_refused_refresh_lets_the_session_run_out() -> None:

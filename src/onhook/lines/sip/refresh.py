@@ -22,6 +22,13 @@ GLARE_WAIT_S = (2.1, 4.0)
 """How long the owner of the Call-ID waits after a 491 (RFC 3261 section 14.1)."""
 
 
+KEPT_ACKS = 4
+"""A peer may repeat the 2xx to an earlier refresh, too."""
+
+RETRIES_PER_INTERVAL = 10
+"""A refused refresh is tried again after this part of the interval; three or so fit in before the session expires."""
+
+
 class SessionRefresh:
     """The session timer of one dialog.
 
@@ -32,8 +39,6 @@ class SessionRefresh:
     def __init__(
         self, context: Context, account: Account, *, end: Callable[[Cause], None], changed: Callable[[], None]
     ) -> None:
-        self.is_pending = False
-        """True while a refresh of ours waits for its response: the peer's own is glare then."""
         self._context = context
         self._account = account
         self._end = end
@@ -44,7 +49,8 @@ class SessionRefresh:
         self._running: list[Timer] = []
         self._allow: list[str] = []
         self._tries: Tries = {}
-        self._ack: bytes | None = None
+        self._pending: Request | None = None
+        self._acks: dict[int, bytes] = {}
 
     def start(self, dialog: Dialog, audio: Audio, answer: Response) -> SessionTimer | None:
         """Begin with what the 2xx to our INVITE said; return the timer that runs now."""
@@ -62,6 +68,11 @@ class SessionRefresh:
         if timer.refresher is Refresher.US:
             self._tries = {}
             self._later(timer.refresh_after_s, self._refresh)
+
+    @property
+    def is_pending(self) -> bool:
+        """True while a refresh of ours waits for its response: the peer's own is glare then."""
+        return self._pending is not None
 
     @property
     def interval_s(self) -> int:
@@ -91,7 +102,7 @@ class SessionRefresh:
             credentials = self._account.headers(timer.method, dialog.request_uri(), body)
         headers = [("Allow", ALLOW), ("Supported", "timer"), *refresh_headers(timer), *credentials]
         request = dialog.request(timer.method, headers=headers, body=body)
-        self.is_pending, self._ack = True, None
+        self._pending = request
         hop = dialog.next_hop(self._context.network.resolved)
         self._context.layer.send(
             request,
@@ -105,10 +116,10 @@ class SessionRefresh:
         if response.status < 200:
             return
         if response.status < 300 and request.method == "INVITE":
-            self._acknowledge(request)
-        if not self.is_pending:
+            self._acknowledge(request, response)
+        if request is not self._pending:
             return
-        self.is_pending = False
+        self._pending = None
         if self._timer is None or self._dialog is None:
             return
         if response.status < 300:
@@ -117,8 +128,12 @@ class SessionRefresh:
             self._end(LOST)  # RFC 3261 section 12.2.1.2.
         elif response.status == 491:
             self._later(random.uniform(*GLARE_WAIT_S), self._refresh)
-        else:
-            self._meet(self._dialog, self._timer, request, response)
+        elif not self._meet(self._dialog, self._timer, request, response):
+            self._try_later(self._timer, response.number("Retry-After") or 0)
+
+    def _try_later(self, timer: SessionTimer, at_least_s: float = 0) -> None:
+        """A refusal does not end the session, nor does a network that is away; only its expiry does (section 10)."""
+        self._later(max(at_least_s, timer.interval_s / RETRIES_PER_INTERVAL), self._refresh)
 
     def _refreshed(self, dialog: Dialog, response: Response) -> None:
         if self._audio is not None:
@@ -132,29 +147,45 @@ class SessionRefresh:
         self._allow = answer.raw("Allow") or self._allow
         return on_answer(answer.first("Session-Expires"), allow=self._allow)
 
-    def _meet(self, dialog: Dialog, timer: SessionTimer, request: Request, response: Response) -> None:
-        """Try again where the refusal says how; else the session goes on until it expires (RFC 4028 section 10)."""
+    def _meet(self, dialog: Dialog, timer: SessionTimer, request: Request, response: Response) -> bool:
+        """Try again at once where the refusal says how; False where it does not."""
+        credentials: list[Header] | None = None
         if response.status in (401, 407):
-            answer = self._account.answer(response, self._tries, request.method, dialog.request_uri(), request.body)
-            if answer is not None:
-                self._refresh(answer)
+            credentials = self._account.answer(
+                response, self._tries, request.method, dialog.request_uri(), request.body
+            )
+            if credentials is None:
+                return False
         elif response.status == 422:
             interval = retry_interval(response.first("Min-SE"), timer.interval_s)
-            if interval is not None:
-                self._timer = SessionTimer(timer.refresher, interval, timer.method)
-                self._refresh()
+            if interval is None:
+                return False
+            self._timer = SessionTimer(timer.refresher, interval, timer.method)
         elif response.status in (405, 501) and timer.method == "UPDATE":
             self._timer = SessionTimer(timer.refresher, timer.interval_s, "INVITE")
-            self._refresh()
+        else:
+            return False
+        self._refresh(credentials)
+        return True
 
-    def _acknowledge(self, request: Request) -> None:
+    def _acknowledge(self, request: Request, response: Response) -> None:
+        """ACK a 2xx, at the target that it names (RFC 3261 section 12.2.1.2); its repetitions get the same bytes."""
         if self._dialog is None:
             return
-        self._ack = self._ack or self._dialog.ack(request).encode()
-        self._context.network.send(self._ack, self._dialog.next_hop(self._context.network.resolved))
+        sequence = request.cseq.sequence
+        if sequence not in self._acks:
+            self._dialog.refresh_target(response)
+            while len(self._acks) >= KEPT_ACKS:
+                del self._acks[next(iter(self._acks))]
+            self._acks[sequence] = self._dialog.ack(request).encode()
+        self._context.network.send(self._acks[sequence], self._dialog.next_hop(self._context.network.resolved))
 
-    def _on_failure(self, _failure: Failure) -> None:
+    def _on_failure(self, failure: Failure) -> None:
         """No response is a 408 (RFC 3261 section 8.1.3.1)."""
-        self.is_pending = False
-        if self._timer is not None:
+        self._pending = None
+        if self._timer is None:
+            return
+        if failure is Failure.TIMEOUT:
             self._end(LOST)
+        else:
+            self._try_later(self._timer)
