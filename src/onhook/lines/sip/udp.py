@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -19,6 +20,12 @@ _BACKLOG = 4096
 
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _MSG_ERRQUEUE = getattr(socket, "MSG_ERRQUEUE", 0)
+_ERRNO = struct.Struct("=I")
+"""How Linux's `sock_extended_err` begins."""
+
+_UNREACHABLE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
+"""What says that nobody is at a destination. EMSGSIZE is not among it: one message was too long, or the path's MTU has
+just become known and its repetition will be sent in fragments; other calls to the same carrier must not suffer."""
 
 _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
@@ -89,7 +96,7 @@ class UdpSocket:
             else:
                 return True
         log.warning("nothing could be sent to %s:%d: %s", destination.host, destination.port, last)
-        if last.errno != errno.ECONNREFUSED:
+        if last.errno in _UNREACHABLE - {errno.ECONNREFUSED}:  # That one stands in the error queue, with its sender.
             asyncio.get_running_loop().call_soon(self._on_unreachable, destination)
         return True
 
@@ -118,12 +125,13 @@ class UdpSocket:
         found = False
         while self._socket is not None and _MSG_ERRQUEUE:
             try:
-                _, _, _, address = self._socket.recvmsg(0, 512, _MSG_ERRQUEUE)
+                _, notes, _, address = self._socket.recvmsg(0, 512, _MSG_ERRQUEUE)
             except OSError:
                 break
             found = True
-            destination = Destination("udp", address[0], address[1])
-            asyncio.get_running_loop().call_soon(self._on_unreachable, destination)
+            if any(_ERRNO.unpack_from(data)[0] in _UNREACHABLE for _, _, data in notes if len(data) >= _ERRNO.size):
+                destination = Destination("udp", address[0], address[1])
+                asyncio.get_running_loop().call_soon(self._on_unreachable, destination)
         if found and self._socket is not None:
             # libuv stops polling a descriptor that has reported an error.
             loop = asyncio.get_running_loop()
