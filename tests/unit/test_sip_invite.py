@@ -153,3 +153,9 @@ def test_without_an_account_or_a_known_scheme_there_is_no_answer() -> None:
     basic = refusal(one, 401, WWW_Authenticate="Basic realm=x")
     assert Account(("a", "b")).answer(basic, {}, "INVITE", one.uri, b"") is None
     assert Account(("a", "b")).answer(refusal(one, 486), {}, "INVITE", one.uri, b"") is None
+
+
+@pytest.mark.parametrize("headers", [{"X-Big": "x" * 60_000}, {f"X-{number}": "" for number in range(129)}])
+def test_an_invite_that_no_datagram_or_snapshot_could_hold_is_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="more than"):
+        invite(headers=headers)

@@ -23,6 +23,11 @@ _OURS = frozenset(
 )  # fmt: skip
 """Headers that no user may set."""
 
+MAX_INVITE_BYTES = 60_000
+"""What fits into a datagram, with room for the credentials that a challenge adds."""
+MAX_CUSTOM_HEADERS = 128
+"""With more, the next life of the process could not read its snapshot: `message.MAX_LINES`."""
+
 _AUTHORIZATIONS = ("Authorization", "Proxy-Authorization")
 _SESSION = ("Session-Expires", "Min-SE")
 
@@ -63,7 +68,10 @@ def build_invite(order: DialOrder, *, tag: str, sent_by: str, transport: str, us
     headers += custom_headers(order.headers)
     headers.append(("Content-Type", "application/sdp"))
     wired = tuple((name, to_wire(value)) for name, value in headers)
-    return Request(method="INVITE", uri=to_wire(f"sip:{callee}@{place}{suffix}"), headers=wired, body=sdp)
+    request = Request(method="INVITE", uri=to_wire(f"sip:{callee}@{place}{suffix}"), headers=wired, body=sdp)
+    if len(request.encode()) > MAX_INVITE_BYTES:
+        raise ValueError(f"the headers make an INVITE of more than {MAX_INVITE_BYTES} bytes")
+    return request
 
 
 def user_part(number: str, number_format: str) -> str:
@@ -80,6 +88,8 @@ def user_part(number: str, number_format: str) -> str:
 
 def custom_headers(headers: dict[str, str]) -> list[Header]:
     """Check the headers that the caller of the API adds. Raises `ValueError`."""
+    if len(headers) > MAX_CUSTOM_HEADERS:
+        raise ValueError(f"more than {MAX_CUSTOM_HEADERS} custom headers")
     for name, value in headers.items():
         if not name or not all(char.isascii() and (char.isalnum() or char in "-.!%*_+`'~") for char in name):
             raise ValueError(f"{name!r} is no header name")
