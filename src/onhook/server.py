@@ -92,7 +92,7 @@ class Node:
         self.secrets = secrets
         self.clock: Clock = SystemClock()
         self.courier: Courier
-        self._sandboxed = carrier_uri is not None
+        self._webhook_allow_private = settings.webhook_allow_private or carrier_uri is not None
         self.store: Store = store or SqliteStore(settings.database_path)
         sip = sip or sip_settings(settings)
         self.relay = relay = LineRelay()
@@ -121,10 +121,13 @@ class Node:
             ending=self.ending,
             clock=self.clock,
             secrets=self.secrets,
+            courier=self.courier,
             readiness=lambda: readiness(self.store),
             stop_wait_ms=self.settings.stop_wait_ms,
             max_body_bytes=self.settings.max_body_bytes,
             max_connections=self.settings.max_requests,
+            rate_limit_per_minute=self.settings.rate_limit_per_minute,
+            webhook_allow_private=self._webhook_allow_private,
         )
 
     @contextlib.asynccontextmanager
@@ -162,7 +165,7 @@ class Node:
         from onhook.webhooks.http_transport import HttpTransport  # noqa: PLC0415
         from onhook.webhooks.requests import RequestMaker  # noqa: PLC0415
 
-        guard = Guard(allow_private=self.settings.webhook_allow_private or self._sandboxed)
+        guard = Guard(allow_private=self._webhook_allow_private)
         transport = await stack.enter_async_context(HttpTransport(guard))
         header = self.settings.talkover_signature_header
         requests = RequestMaker(self.store, self.secrets.decrypt, self.clock, header)

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     slow_client_s: float = Field(default=15.0, gt=0)
     max_body_bytes: int = Field(default=65_536, ge=1024)
     max_requests: int = Field(default=256, ge=1)
+    rate_limit_per_minute: int = Field(default=0, ge=0)
     webhook_allow_private: bool = False
     talkover_signature_header: str = Field(default="X-TalkOver-Signature", pattern="^[A-Za-z0-9-]{1,64}$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

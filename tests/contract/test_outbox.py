@@ -19,7 +19,7 @@ from tests.contract.outbox_cases import (
 from tests.contract.store_cases import NOW, added, answer, answered, ring, settlement, stop
 
 from onhook.calls.call import Dialect, EventType
-from onhook.store.outbox import Backlog, DeliveryState, Finished, Replay, WebhookEndpoint
+from onhook.store.outbox import Attempt, Backlog, DeliveryState, Finished, Replay, WebhookEndpoint
 from onhook.store.store import Store
 
 pytestmark = pytest.mark.contract
@@ -190,6 +190,15 @@ async def test_an_attempt_comes_back_as_it_was_recorded_and_only_to_its_environm
     assert await store.attempts("hook_1", "env_1", 10) == [made]
     assert await store.attempts("hook_1", "env_2", 10) == []
     assert (await store.count_attempts("hook_1", "env_1"), await store.count_attempts("hook_1", "env_2")) == (1, 0)
+
+
+async def test_the_attempt_of_a_test_is_recorded_without_a_delivery(store: Store) -> None:
+    await an_endpoint(store)
+    made = Attempt("test-1", "test", "hook_1", "env_1", "", "webhook.test", 1, "failed", "{}", 7, LATER, error="down")
+    await store.record_attempt(made)
+
+    assert await store.attempts("hook_1", "env_1", 10) == [made]
+    assert await store.redeliver(made.id, "env_1", LATER) is None
 
 
 async def test_attempts_are_paged_newest_first(store: Store) -> None:

@@ -129,7 +129,7 @@ async def test_the_address_is_judged_for_each_connection_so_a_name_cannot_turn_p
 
 async def test_a_receiver_that_says_nothing_is_given_up_after_the_timeout(transport: HttpTransport) -> None:
     async with receiving(b"") as receiver:
-        with pytest.raises(NoAnswerError, match=r"no answer within 0\.2 s"):
+        with pytest.raises(NoAnswerError, match="Connection timeout"):
             await transport.send(to(f"http://127.0.0.1:{receiver.port}/", timeout_s=0.2))
 
 

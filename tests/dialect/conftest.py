@@ -9,11 +9,13 @@ import pytest
 import uvloop
 from cryptography.fernet import Fernet
 from starlette.types import ASGIApp
+from tests.unit.courier_bench import ScriptedTransport
 
 from onhook.api.app import create_app
+from onhook.api.renderers import RENDERERS
 from onhook.api.services import Services
 from onhook.calls.call import Call, Dialect
-from onhook.clock import SystemClock
+from onhook.clock import Clock, SystemClock
 from onhook.control.dial import Dialer
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
@@ -25,6 +27,8 @@ from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Agent, ApiKey, Environment, Number, Store, TrunkRecord
 from onhook.testing.engine import ANSWERS, RINGS, FakeEngine
 from onhook.testing.store import MemoryStore
+from onhook.webhooks.courier import Courier
+from onhook.webhooks.requests import RequestMaker
 
 SCRIPT: dict[str, str | int] = {"00": ANSWERS, "01": RINGS, "02": 486, "03": 603, "05": 404, "19": 503}
 BASE_URL = "http://onhook.test"
@@ -74,9 +78,9 @@ class Relay:
 class Rig:
     """Everything but the wire."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
         self.store = store
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.engine = FakeEngine(self.clock, SCRIPT)
         self.live = LiveCalls()
         self.ending = Ending(store, self.engine, self.clock, self.live)
@@ -85,6 +89,9 @@ class Rig:
         self.secrets = SecretBox(Fernet.generate_key())
         self.dialer = Dialer(store, self.engine, self.clock, self.live, self.recorder.on_event, self.secrets.decrypt)
         self.placer = Placer(store, self.clock, DialPolicy(), self.dialer.start)
+        self.transport = ScriptedTransport()
+        requests = RequestMaker(store, self.secrets.decrypt, self.clock, "X-TalkOver-Signature")
+        self.courier = Courier(store, self.transport, requests, RENDERERS, self.clock)
         self.ready = {"store": "ok", "sip": "ok"}
         self.mine = Tenant("mine", "+12025550190", "key_mine_0123456789abcdef")
         self.other = Tenant("other", "+12025550191", "talq_other_0123456789abcdef")
@@ -94,7 +101,7 @@ class Rig:
         await self.mine.create(self.store)
         await self.other.create(self.store)
 
-    def app(self, *, stop_wait_ms: int = 1000, max_connections: int = 1000) -> ASGIApp:
+    def app(self, *, stop_wait_ms: int = 1000, max_connections: int = 1000, rate_limit_per_minute: int = 0) -> ASGIApp:
         async def readiness() -> dict[str, str]:
             return self.ready
 
@@ -105,9 +112,11 @@ class Rig:
                 ending=self.ending,
                 clock=self.clock,
                 secrets=self.secrets,
+                courier=self.courier,
                 readiness=readiness,
                 stop_wait_ms=stop_wait_ms,
                 max_connections=max_connections,
+                rate_limit_per_minute=rate_limit_per_minute,
             )
         )
 

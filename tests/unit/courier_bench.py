@@ -50,7 +50,7 @@ class ScriptedTransport:
             await self.release.wait()
         answer = self.script(request)
         if answer is None:
-            raise NoAnswerError("no answer within 30 s")
+            raise NoAnswerError("Connection timeout")
         return answer
 
     def bodies(self, url: str | None = None) -> list[str]:

@@ -2,12 +2,23 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from onhook.clock import Clock
 from onhook.control.end import Ending
 from onhook.control.place import Placer
+from onhook.store.outbox import WebhookEndpoint
 from onhook.store.secrets import SecretBox
 from onhook.store.store import ApiKey, Store
+from onhook.webhooks.retries import Tried
+
+
+class Prober(Protocol):
+    """What the courier does for those who try an endpoint."""
+
+    async def try_once(self, endpoint: WebhookEndpoint, delivery_id: str, body: bytes) -> Tried:
+        """Send one body to an endpoint, signed, and return what came of it. Nothing is recorded."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -17,7 +28,8 @@ class Services:
     `stop_wait_ms` is how long the answer to a stop waits for its proof. `readiness` names each component and
     says "ok" or what is wrong with it. `max_body_bytes` bounds a request's body; `max_connections` is how
     many requests are served at once, stops not counted, which always pass. `rate_limit_per_minute` is how many
-    requests the TalkOver API grants a key, stops not counted; 0 is no limit.
+    requests the TalkOver API grants a key, stops not counted; 0 is no limit. `webhook_allow_private` lets webhooks go
+    to private addresses.
     """
 
     store: Store
@@ -25,11 +37,13 @@ class Services:
     ending: Ending
     clock: Clock
     secrets: SecretBox
+    courier: Prober
     readiness: Callable[[], Awaitable[dict[str, str]]]
     stop_wait_ms: int = 1000
     max_body_bytes: int = 65_536
     max_connections: int = 1000
     rate_limit_per_minute: int = 0
+    webhook_allow_private: bool = False
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,10 @@ class Outbox(Protocol):
         """Return one attempt; another environment's is None."""
         ...
 
+    async def record_attempt(self, attempt: Attempt) -> None:
+        """Record an attempt that no delivery of the outbox was made for: the test of an endpoint."""
+        ...
+
     async def purge_deliveries(self, before: int) -> int:
         """Delete some attempts, and deliveries that are through, from before a time (ms); return how many."""
         ...

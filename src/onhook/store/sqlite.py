@@ -251,6 +251,10 @@ class SqliteStore:
         """Return one attempt; another environment's is None."""
         return self._read(lambda db: sqlite_outbox.get_attempt(db, attempt_id, environment_id))
 
+    async def record_attempt(self, attempt: Attempt) -> None:
+        """Record an attempt that no delivery of the outbox was made for."""
+        await self._write(lambda db: sqlite_outbox.record(db, attempt))
+
     async def purge_deliveries(self, before: int) -> int:
         """Delete some attempts, and deliveries that are through, from before a time; return how many."""
         return await self._write(lambda db: sqlite_outbox.purge(db, before))

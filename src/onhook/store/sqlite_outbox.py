@@ -103,23 +103,22 @@ def finish(db: apsw.Connection, finished: Finished) -> None:
         return
     delivery = rules.attempted(_delivery(row), finished)
     db.execute(_UPDATE, (delivery.state, delivery.next_at, delivery.attempt, delivery.error, delivery.number))
-    attempt = finished.attempt
-    if attempt is not None:
-        db.execute(
-            "INSERT INTO attempts (id, endpoint_id, environment_id, created_at, body) VALUES (?, ?, ?, ?, ?)",
-            (
-                attempt.id,
-                attempt.endpoint_id,
-                attempt.environment_id,
-                attempt.created_at,
-                msgspec.json.encode(attempt).decode(),
-            ),
-        )
+    if finished.attempt is not None:
+        record(db, finished.attempt)
     if finished.endpoint_status is not None:
         endpoint = sqlite_records.get(db, WebhookEndpoint, delivery.endpoint_id, None)
         changed = rules.restated(endpoint, finished) if endpoint is not None else None
         if changed is not None:
             sqlite_records.put(db, changed)
+
+
+def record(db: apsw.Connection, attempt: Attempt) -> None:
+    """Keep an attempt."""
+    body = msgspec.json.encode(attempt).decode()
+    db.execute(
+        "INSERT INTO attempts (id, endpoint_id, environment_id, created_at, body) VALUES (?, ?, ?, ?, ?)",
+        (attempt.id, attempt.endpoint_id, attempt.environment_id, attempt.created_at, body),
+    )
 
 
 def put_back(db: apsw.Connection, now: int) -> int:

@@ -81,11 +81,15 @@ class MemoryOutbox:
         for delivery in claimed:
             self._deliveries[delivery.number] = rules.attempted(delivery, finished)
             if finished.attempt is not None:
-                self._attempts.append(finished.attempt)
+                self.record(finished.attempt)
             endpoint = self._endpoints().get(delivery.endpoint_id)
             changed = rules.restated(endpoint, finished) if endpoint is not None else None
             if changed is not None:
                 self._put(changed)
+
+    def record(self, attempt: Attempt) -> None:
+        """Keep an attempt."""
+        self._attempts.append(attempt)
 
     def put_back(self, now: int) -> int:
         """Make every claimed delivery due again."""

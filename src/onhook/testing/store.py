@@ -8,7 +8,7 @@ import msgspec
 
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
-from onhook.calls.states import LIVE, OVER, State
+from onhook.calls.states import LIVE, State
 from onhook.store import rules
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finished, Replay, WebhookEndpoint
@@ -31,6 +31,7 @@ from onhook.store.store import (
     Stopped,
     StoreError,
 )
+from onhook.testing import queries
 from onhook.testing.once import MemoryOnce
 from onhook.testing.outbox import MemoryOutbox
 
@@ -116,7 +117,7 @@ class MemoryStore:
         """Return one page of calls. Raises ValueError for a limit outside 0 to 1000."""
         if not 0 <= page.limit <= MAX_PAGE:
             raise ValueError(f"a page holds at most {MAX_PAGE} calls")
-        place = _start if page.by_start else _place
+        place = queries.start if page.by_start else queries.place
         calls = sorted(self._matching(where), key=place, reverse=not page.ascending)
         if page.after is not None:
             after = page.after
@@ -221,9 +222,9 @@ class MemoryStore:
         live = (call for call in self._all() if call.state in LIVE)
         ending = (call for call in self._all() if call.state is State.ENDING)
         return Due(
-            to_dial=_oldest(((call.dial_at, call) for call in scheduled), now, limit),
-            overdue=_oldest(((call.deadline_at, call) for call in live), now, limit),
-            ending=_oldest(((call.ended_at, call) for call in ending), None, limit),
+            to_dial=queries.oldest(((call.dial_at, call) for call in scheduled), now, limit),
+            overdue=queries.oldest(((call.deadline_at, call) for call in live), now, limit),
+            ending=queries.oldest(((call.ended_at, call) for call in ending), None, limit),
         )
 
     def follow(self, wake: Callable[[], None]) -> Callable[[], None]:
@@ -271,6 +272,11 @@ class MemoryStore:
     async def get_attempt(self, attempt_id: str, environment_id: str) -> Attempt | None:
         """Return one attempt; another environment's is None."""
         return self._outbox.get_attempt(attempt_id, environment_id)
+
+    async def record_attempt(self, attempt: Attempt) -> None:
+        """Record an attempt that no delivery of the outbox was made for."""
+        await self._writable()
+        self._outbox.record(attempt)
 
     async def purge_deliveries(self, before: int) -> int:
         """Delete attempts, and deliveries that are through, from before a time; return how many."""
@@ -329,7 +335,7 @@ class MemoryStore:
         candidates = [self._calls[order.call_id]] if order.call_id in self._calls else []
         if order.or_sip_call_id:
             named = [held for held in self._calls.values() if held.call.sip_call_id == order.call_id]
-            candidates += sorted(named, key=lambda held: _place(held.call), reverse=True)
+            candidates += sorted(named, key=lambda held: queries.place(held.call), reverse=True)
         return next((held for held in candidates if rules.within_reach(held.call, order)), None)
 
     def _save(self, change: Change) -> Call:
@@ -353,7 +359,7 @@ class MemoryStore:
         return (record for record in self._records.values() if isinstance(record, kind))
 
     def _matching(self, where: CallFilter) -> list[Call]:
-        return [call for call in self._all() if _matches(call, where)]
+        return [call for call in self._all() if queries.matches(call, where)]
 
 
 def _through_json(value: J) -> J:
@@ -364,36 +370,3 @@ def _through_json(value: J) -> J:
 def _belongs(record: Record, environment_id: str | None) -> bool:
     owner = record.id if isinstance(record, Environment) else record.environment_id
     return environment_id in (None, owner)
-
-
-def _place(call: Call) -> tuple[int, str]:
-    return call.created_at, call.id
-
-
-def _start(call: Call) -> tuple[int, str]:
-    return call.created_at if call.answered_at is None else call.answered_at, call.id
-
-
-def _oldest(calls: Iterable[tuple[int | None, Call]], now: int | None, limit: int) -> tuple[Call, ...]:
-    waiting = [(moment, call) for moment, call in calls if moment is not None and (now is None or moment <= now)]
-    return tuple(call for _, call in sorted(waiting, key=lambda pair: (pair[0], pair[1].id))[:limit])
-
-
-def _matches(call: Call, where: CallFilter) -> bool:
-    searched = (call.from_number, call.to_number, call.id, call.sip_call_id)
-    return (
-        call.deleted_at is None
-        and where.environment_id in (None, call.environment_id)
-        and (not where.states or call.state in where.states)
-        and (not where.outcomes or call.outcome in where.outcomes)
-        and (not where.agent_ids or call.agent_id in where.agent_ids)
-        and where.direction in (None, call.direction)
-        and (where.created_from is None or call.created_at >= where.created_from)
-        and (where.created_to is None or call.created_at < where.created_to)
-        and (where.started_from is None or _start(call)[0] >= where.started_from)
-        and (where.started_to is None or _start(call)[0] <= where.started_to)
-        and (where.search is None or any(where.search in text for text in searched))
-        and where.to_number in (None, call.to_number)
-        and where.phone in (None, call.from_number, call.to_number)
-        and where.over in (None, call.state in OVER)
-    )

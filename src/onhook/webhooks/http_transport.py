@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 
 from onhook.webhooks.guard import Guard
-from onhook.webhooks.transport import Answer, NoAnswerError, Request
+from onhook.webhooks.transport import TIMED_OUT, Answer, NoAnswerError, Request
 
 TEXT_MAX = 4096
 """How much of an answer's body, and of its headers, is kept."""
@@ -57,7 +57,7 @@ class HttpTransport:
             ) as response:
                 return Answer(response.status, _headers(response), await _beginning(response))
         except TimeoutError as error:
-            raise NoAnswerError(f"no answer within {request.timeout_s:g} s") from error
+            raise NoAnswerError(TIMED_OUT) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswerError(str(error) or type(error).__name__) from error
 

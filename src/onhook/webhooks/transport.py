@@ -23,6 +23,10 @@ class Answer(msgspec.Struct, frozen=True):
     text: str
 
 
+TIMED_OUT = "Connection timeout"
+"""What `NoAnswerError` says when the answer did not come in time; TalkOver's words."""
+
+
 class NoAnswerError(Exception):
     """There was no answer; the message says why."""
 

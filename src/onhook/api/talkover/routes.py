@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from onhook.api.talkover import agent_settings, agents, calls, numbers
+from onhook.api.talkover import agent_settings, agents, calls, numbers, webhooks
 from onhook.api.talkover.schemas import Health
 
 public = APIRouter(prefix="/api/v1", tags=["health"])
@@ -14,5 +14,5 @@ async def health() -> Health:
     return Health()
 
 
-ROUTERS = (calls.router, agents.router, agent_settings.router, numbers.router, public)
+ROUTERS = (calls.router, agents.router, agent_settings.router, numbers.router, webhooks.router, public)
 """All routes of the TalkOver API."""
