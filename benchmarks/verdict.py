@@ -30,7 +30,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.score <= 1.0
 
     def __str__(self) -> str:
-        return f"{self.name:<16} {self.figure:<58} gate {self.gate:<46} {'PASS' if self.passed else 'MISS'}"
+        return f"{self.name:<16} {self.figure:<62} gate {self.gate:<46} {'PASS' if self.passed else 'MISS'}"
 
 
 def finish(measure: Callable[[], Verdict]) -> NoReturn:
