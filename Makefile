@@ -42,7 +42,7 @@ peers: ## Install the far ends that the wire tests call, where that is allowed (
 bench: $(STAMP) ## Run every benchmark against its gate
 	$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(STAMP) ## A long random run against the sandbox carrier; ARGS=--calls=N
+soak: $(STAMP) ## A long random run against the sandbox carrier; ARGS="--minutes N"
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 clean: ## Remove the virtual environment and caches
