@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from onhook.calls.call import Dialect
+from onhook.calls.call import Dialect, Direction
 from onhook.calls.states import State
 from onhook.control.place import DialPolicy, PlaceOrder, RefusedError, check_destination
 from onhook.store.store import Agent, CallFilter, Number, StoreError, TrunkRecord
@@ -101,6 +101,13 @@ async def test_a_draft_agent_does_not_call(bench: Bench) -> None:
     agent = await bench.store.get(Agent, "agent1", "a")
     assert agent is not None
     await bench.store.put(msgspec.structs.replace(agent, published=False))
+    assert await refused(bench, ORDER) == "agent_inactive"
+
+
+async def test_an_inbound_agent_does_not_call(bench: Bench) -> None:
+    agent = await bench.store.get(Agent, "agent1", "a")
+    assert agent is not None
+    await bench.store.put(msgspec.structs.replace(agent, direction=Direction.INBOUND))
     assert await refused(bench, ORDER) == "agent_inactive"
 
 

@@ -153,6 +153,8 @@ class Placer:
             raise RefusedError("agent_unknown", "Voice agent not found")
         if not agent.published:
             raise RefusedError("agent_inactive", "Agent is not published")
+        if agent.direction is Direction.INBOUND:
+            raise RefusedError("agent_inactive", "Agent takes inbound calls only")
         if number is None:
             numbers = await self._store.find(Number, order.environment_id)
             number = next((one for one in numbers if one.agent_id == agent.id), None)
