@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 from onhook.agents.line_agents import LineAgents
 from onhook.api.services import Services
 from onhook.calls.causes import Cause, Reason
-from onhook.calls.states import LIVE
 from onhook.clock import Clock, SystemClock
 from onhook.control.dial import Dialer
 from onhook.control.end import Ending
@@ -31,7 +30,7 @@ from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
 from onhook.settings import Settings, http_url
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
-from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError, TrunkRecord
+from onhook.store.store import StopOrder, Store, StoreError, TrunkRecord
 
 if TYPE_CHECKING:
     from onhook.webhooks.courier import Courier
@@ -180,20 +179,23 @@ class Node:
                 self._accounts[trunk.id] = (trunk.username, self.secrets.decrypt(trunk.password))
 
     async def _end_all_calls(self) -> None:
-        """End every live call and give the wire a moment to confirm; what is left is for the next start."""
+        """End every live call and give the wire a moment to confirm; what is left is for the next start.
+
+        The calls come from our own directory, not from the store: that may be what is failing.
+        """
+        self.dialer.close()
+        now = self.clock.now_ms()
+        cause = Cause("system", Reason.SHUTDOWN)
         try:
-            calls = await self.store.list_calls(CallFilter(states=tuple(LIVE)), Page(limit=1000))
-            cause = Cause("system", Reason.SHUTDOWN)
-            now = self.clock.now_ms()
-            dialled = [call for call in calls if call.id in self.live]
-            await self.ending.end_many([StopOrder(call.id, cause, now) for call in dialled])
+            await self.ending.end_many([StopOrder(call.id, cause, now) for call in self.live.all()])
+        except StoreError:
+            logger.exception("calls ended on the wire, their records are completed at the next start")
+        try:
             async with asyncio.timeout(SHUTDOWN_PROOF_S):
                 await self.live.wait_until_empty()
                 await self.recorder.drained()
-        except StoreError:
-            logger.exception("calls ended on the wire, their records are completed at the next start")
         except TimeoutError:
-            logger.warning("%d calls are not confirmed yet; the next start goes on", len(self.live))
+            logger.warning("%d calls are not confirmed or not written yet; the next start goes on", len(self.live))
 
 
 async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.calls.states import State
-from onhook.store.store import StopOrder, StoreError
+from onhook.store.store import Settlement, StopOrder, StoreError
 from tests.unit.control_bench import API, Bench
 
 pytestmark = pytest.mark.unit
@@ -205,7 +205,25 @@ async def test_a_late_2xx_after_an_unconfirmed_end_appends_and_moves_nothing(ben
 async def test_carrying_out_a_call_that_is_not_ending_is_refused(bench: Bench) -> None:
     call = await bench.place()
     with pytest.raises(ValueError, match="not ending"):
-        await bench.ending.carry_out(call)
+        await bench.ending.carry_out([call])
+
+
+async def refuse(_settlement: Settlement) -> None:
+    raise StoreError("the disk is full by now")
+
+
+async def test_a_bulk_stop_hangs_up_before_it_writes_the_end_of_calls_that_were_never_dialled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = await bench.place(delay_s=60)
+    talking = await bench.place()
+    bench.engine.answer(talking.id)
+    await bench.recorder.drained()
+    bench.engine.settles = False
+    monkeypatch.setattr(bench.store, "settle", refuse)
+    with pytest.raises(StoreError):
+        await bench.ending.end_many([bench.stop_order(waiting.id), bench.stop_order(talking.id)])
+    assert bench.engine.hangups == [(talking.id, API)]
 
 
 @given(st.lists(st.sampled_from(["ring", "answer", "stop", "bye", "busy", "sweep"]), max_size=12))

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from onhook.calls.causes import Outcome, Reason
-from onhook.calls.proof import Method
+from onhook.calls.causes import Cause, Outcome, Reason
+from onhook.calls.proof import Method, Result
 from onhook.calls.states import State
 from onhook.control.place import MAX_DELAY_S
 from onhook.store.store import StoreError
@@ -119,3 +119,75 @@ async def test_a_store_that_is_away_holds_events_back_and_loses_none(
     assert ended.state is State.ENDED
     assert ended.answered_at is not None
     assert (await bench.event_types(call.id))[-3:] == ["call.ringing", "call.answered", "call.ended"]
+
+
+async def test_with_a_full_disk_every_call_that_is_due_still_ends_on_the_wire(bench: Bench) -> None:
+    calls = [await bench.place() for _ in range(3)]
+    scheduled = await bench.place(delay_s=1)
+    for call in calls:
+        bench.engine.answer(call.id)
+    await bench.recorder.drained()
+    bench.engine.settles = False
+    bench.store.fail_writes = True
+    for call in calls[:2]:
+        with pytest.raises(StoreError):
+            await bench.ending.request_stop(bench.stop_order(call.id))
+    bench.engine.hangups.clear()
+    bench.clock.advance(calls[0].max_duration_ms / 1000)
+    with pytest.raises(StoreError):
+        await bench.reconciler.sweep()
+    assert {call_id for call_id, _ in bench.engine.hangups} == {call.id for call in calls}
+    bench.store.fail_writes = False
+    await bench.reconciler.sweep()
+    await bench.dialer.started()
+    stopped = [await bench.written(call.id) for call in calls]
+    assert [call.cause and call.cause.reason for call in stopped] == [Reason.API_STOP] * 2 + [Reason.MAX_DURATION]
+    assert scheduled.id in bench.engine.legs
+
+
+async def test_a_snapshot_that_cannot_be_read_keeps_no_other_call_from_being_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, readable, gone = await bench.place(), await bench.place(), await bench.place()
+    for call in (broken, readable, gone):
+        await bench.store.save_snapshot(call.id, call.id.encode(), before_invite=True)
+    bench.engine.reject(gone.id, 486)
+    await bench.written(gone.id)
+    await bench.store.save_snapshot(gone.id, gone.id.encode(), before_invite=False)
+    after = Bench(bench.store)
+    resume = after.engine.resume
+
+    def read(call_id: str, snapshot: bytes, cause: Cause) -> None:
+        if call_id != readable.id:
+            raise ValueError("of another version")
+        resume(call_id, snapshot, cause)
+
+    monkeypatch.setattr(after.engine, "resume", read)
+    assert await after.reconciler.settle_earlier_life() == 2
+    ended = await after.written(readable.id)
+    assert (ended.state, ended.proof_so_far.method) == (State.ENDED, Method.BYE)
+    lost = await after.written(broken.id)
+    assert (lost.state, lost.proof_so_far.result) == (State.ENDED, Result.UNCONFIRMED)
+    assert (await after.written(gone.id)).outcome is Outcome.BUSY
+    assert await after.store.snapshots() == {}
+    assert len(after.live) == 0
+
+
+async def test_what_is_on_the_wire_is_ended_by_the_next_life_even_when_the_disk_is_full(bench: Bench) -> None:
+    call = await bench.place()
+    await bench.store.save_snapshot(call.id, b"{}", before_invite=True)
+    bench.store.fail_writes = True
+    after = Bench(bench.store)
+    after.engine.settles = False
+    with pytest.raises(StoreError):
+        await after.reconciler.settle_earlier_life()
+    assert [call_id for call_id, _ in after.engine.hangups] == [call.id]
+
+
+async def test_a_node_that_is_ending_its_calls_dials_none_that_becomes_due(bench: Bench) -> None:
+    call = await bench.place(delay_s=1)
+    bench.dialer.close()
+    bench.clock.advance(1)
+    await bench.reconciler.sweep()
+    assert (await bench.written(call.id)).state is State.SCHEDULED
+    assert bench.engine.legs == {}

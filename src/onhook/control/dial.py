@@ -10,6 +10,7 @@ from onhook.calls.proof import Method, Proof, Result
 from onhook.clock import Clock
 from onhook.control.live import LiveCalls
 from onhook.lines.engine import DialOrder, Engine, LegEnded, LegEvent, Trunk
+from onhook.store.secrets import SecretError
 from onhook.store.store import Store, StoreError, TrunkRecord
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ class Dialer:
         self._decrypt = decrypt
         self._force_uri = force_uri
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let scheduled calls wait for the next life from now on: this one is ending its calls."""
+        self._closed = True
 
     def start(self, call: Call) -> None:
         """Dial a call whose row is `dialing`."""
@@ -50,6 +56,8 @@ class Dialer:
 
     async def start_scheduled(self, call: Call) -> None:
         """Dial a call whose delay is over, unless it was stopped meanwhile. Raises `StoreError`."""
+        if self._closed:
+            return
         now = self._clock.now_ms()
         if await self._store.dial(call.id, now, now + call.ring_timeout_ms):
             self.start(call)
@@ -65,25 +73,31 @@ class Dialer:
         except StoreError:
             logger.exception("call %s is not dialled: its trunk cannot be read", call.id)
             record = None
-        if record is None:
+        trunk = None if record is None else self._trunk(record)
+        if trunk is None:
             self._report(self._not_dialled(call))
             return
         order = DialOrder(
             call_id=call.id,
             sip_call_id=call.sip_call_id,
-            trunk=self._trunk(record),
+            trunk=trunk,
             from_number=call.from_number,
             to_number=call.to_number,
             headers=call.details.sip_headers,
         )
         await self._engine.place(order)
 
-    def _trunk(self, record: TrunkRecord) -> Trunk:
+    def _trunk(self, record: TrunkRecord) -> Trunk | None:
+        try:
+            password = self._decrypt(record.password) if record.password else None
+        except SecretError:
+            logger.exception("the password of trunk %s cannot be read", record.id)
+            return None
         return Trunk(
             id=record.id,
             uri=self._force_uri or record.uri,
             username=record.username,
-            password=self._decrypt(record.password) if record.password else None,
+            password=password,
             from_user=record.from_user,
             from_domain=record.from_domain,
             number_format=record.number_format,

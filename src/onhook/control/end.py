@@ -16,6 +16,7 @@ import logging
 from collections.abc import Sequence
 
 from onhook.calls.call import Call
+from onhook.calls.causes import Cause
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
 from onhook.clock import Clock
@@ -59,7 +60,7 @@ class Ending:
 
     async def end_many(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Stop many calls: one transaction, then every BYE, in slices. Raises as `request_stop` does."""
-        return await self._stop(orders)
+        return await self._stop(orders) if orders else []
 
     async def settle(self, ended: LegEnded) -> Call | None:
         """Write the end of a leg with its proof. Repeats are harmless. Raises `StoreError`."""
@@ -80,41 +81,49 @@ class Ending:
                 waiter.set_result(call)
         return call
 
-    async def carry_out(self, call: Call) -> None:
-        """Do on the wire what the row of an `ending` call promises.
+    async def carry_out(self, calls: Sequence[Call]) -> None:
+        """Do on the wire what the rows of `ending` calls promise, in slices.
 
-        A call without a leg of ours has nothing on the wire: it is settled here, with that as its proof.
+        Calls without a leg of ours have nothing on the wire: they are settled after the others have been hung up, with
+        that as their proof. Raises `StoreError` when one could not be; the sweep comes back to it.
         """
-        if call.cause is None:
-            raise ValueError(f"call {call.id} is {call.state}, not ending")
-        if call.id in self._live:
-            self._engine.hangup(call.id, call.cause)
-        else:
+        unsent = [call for call in calls if call.id not in self._live]
+        dialled = [call for call in calls if call.id in self._live]
+        for count, call in enumerate(dialled, 1):
+            self._engine.hangup(call.id, _cause_of(call))
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+        for call in unsent:
             now = self._clock.now_ms()
             nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
-            await self.settle(LegEnded(call.id, now, nothing_left, call.cause))
+            await self.settle(LegEnded(call.id, now, nothing_left, _cause_of(call)))
 
     async def write_missed_stops(self) -> None:
         """Offer the store again what it did not confirm. Raises `StoreError`."""
-        for call_id, order in list(self._unwritten.items()):
-            await self._store.request_stops([order])
+        missed = dict(self._unwritten)
+        if missed:
+            await self._commit(list(missed.values()))
+        for call_id in missed:
             self._unwritten.pop(call_id, None)
 
     async def _stop(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Make the stops durable, then carry out each one that won."""
-        commit = asyncio.ensure_future(self._store.request_stops(orders))
         try:
-            found = await asyncio.wait_for(asyncio.shield(commit), COMMIT_LIMIT_S)
-        except (StoreError, TimeoutError) as error:
-            commit.add_done_callback(_taken_note_of)
+            found = await self._commit(orders)
+        except StoreError as error:
             self._end_without_record(orders)
             raise StoreError("the stop could not be recorded; the call was ended on the wire") from error
-        for count, stopped in enumerate(found, 1):
-            if stopped is not None and stopped.first:
-                await self.carry_out(stopped.call)
-            if count % SLICE == 0:
-                await asyncio.sleep(0)
+        await self.carry_out([stopped.call for stopped in found if stopped is not None and stopped.first])
         return found
+
+    async def _commit(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Make stops durable. Raises `StoreError` when the store refuses, or does not answer in `COMMIT_LIMIT_S`."""
+        commit = asyncio.ensure_future(self._store.request_stops(orders))
+        try:
+            return await asyncio.wait_for(asyncio.shield(commit), COMMIT_LIMIT_S)
+        except TimeoutError as error:
+            commit.add_done_callback(_taken_note_of)
+            raise StoreError(f"the store took longer than {COMMIT_LIMIT_S} s") from error
 
     def _end_without_record(self, orders: Sequence[StopOrder]) -> None:
         """Hang up what the stops mean, by our own directory, and keep the orders for the store."""
@@ -122,8 +131,9 @@ class Ending:
             call = self._live.find(order)
             if call is None:
                 continue
-            logger.error("stop of call %s not recorded, ended on the wire: %s", call.id, order.cause)
-            self._unwritten.setdefault(call.id, order)
+            if call.id not in self._unwritten:
+                logger.error("stop of call %s not recorded, ended on the wire: %s", call.id, order.cause)
+                self._unwritten[call.id] = order
             self._engine.hangup(call.id, order.cause)
 
     async def _settled_within(self, call_id: str, seconds: float) -> Call | None:
@@ -148,6 +158,12 @@ class Ending:
             waiters.discard(waiter)
             if not waiters:
                 del self._waiters[call_id]
+
+
+def _cause_of(call: Call) -> Cause:
+    if call.cause is None:
+        raise ValueError(f"call {call.id} is {call.state}, not ending")
+    return call.cause
 
 
 def _taken_note_of(commit: asyncio.Future[list[Stopped | None]]) -> None:

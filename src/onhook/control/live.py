@@ -33,6 +33,10 @@ class LiveCalls:
         """Return the call as it was when it was entered."""
         return self._calls.get(call_id)
 
+    def all(self) -> list[Call]:
+        """Return every call."""
+        return list(self._calls.values())
+
     def remove(self, call_id: str) -> None:
         """Drop a call whose end is written."""
         self._calls.pop(call_id, None)

@@ -2,20 +2,23 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 
 from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
+from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
 from onhook.clock import Clock
 from onhook.control.dial import Dialer
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
-from onhook.lines.engine import Engine
+from onhook.lines.engine import Engine, LegEnded
 from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError
 
 logger = logging.getLogger(__name__)
 
 SWEEP_S = 0.5
+RESTARTED = Cause("system", Reason.RESTART)
 
 
 class Reconciler:
@@ -41,17 +44,22 @@ class Reconciler:
                 logger.exception("sweep not finished; the next one tries again")
 
     async def sweep(self) -> None:
-        """Do once all that is due now. Raises `StoreError`."""
-        await self._ending.write_missed_stops()
+        """Do once all that is due now, what matters on the wire first. Raises `StoreError` after the last step.
+
+        A step that the store refuses keeps no other from being done: with a full disk calls still end.
+        """
         now = self._clock.now_ms()
         due = await self._store.due(now)
-        for call in due.to_dial:
-            await self._dialer.start_scheduled(call)
-        for call in due.ending:
-            await self._ending.carry_out(call)
-        for call in due.overdue:
-            await self._ending.request_stop(_deadline(call, now))
-        await self._store.erase_deleted_calls()
+        steps: list[Callable[[], Awaitable[object]]] = [
+            self._ending.write_missed_stops,  # Before others: their causes came first.
+            lambda: self._ending.end_many([_deadline(call, now) for call in due.overdue]),
+            lambda: self._ending.carry_out(due.ending),
+            lambda: self._dial(due.to_dial),
+            self._store.erase_deleted_calls,
+        ]
+        refused = [error for step in steps if (error := await _refusal_of(step())) is not None]
+        if refused:
+            raise refused[0]
 
     async def settle_earlier_life(self) -> int:
         """End every leg that an earlier life of this process left; return how many calls that were.
@@ -61,19 +69,48 @@ class Reconciler:
         """
         snapshots = await self._store.snapshots()
         left = await self._unsettled_calls()
-        for call in left:
-            cause = Cause("system", Reason.RESTART) if call.cause is None else call.cause
-            if call.id in snapshots:
-                self._live.add(call)
-            if call.state is not State.ENDING:
-                await self._ending.request_stop(StopOrder(call.id, cause, self._clock.now_ms()))
-            if call.id in snapshots:
-                self._engine.resume(call.id, snapshots.pop(call.id), cause)
-            elif call.state is State.ENDING:
-                await self._ending.carry_out(call)
-        for call_id, snapshot in snapshots.items():
-            self._engine.resume(call_id, snapshot, Cause("system", Reason.RESTART))
+        sent = [call for call in left if call.id in snapshots]
+        unsent = [call for call in left if call.id not in snapshots]
+        for call in sent:
+            self._live.add(call)
+        refused = await _refusal_of(self._stop_all(sent))
+        causes = {call.id: call.cause for call in left}
+        unreadable = [
+            call_id
+            for call_id, snapshot in snapshots.items()
+            if not self._resume(call_id, snapshot, causes.get(call_id) or RESTARTED)
+        ]
+        if refused is not None:
+            raise refused
+        for call_id in unreadable:
+            await self._write_off(call_id, causes.get(call_id) or RESTARTED)
+        await self._stop_all(unsent)
+        await self._ending.carry_out([call for call in unsent if call.state is State.ENDING])
         return len(left)
+
+    async def _dial(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            await self._dialer.start_scheduled(call)
+
+    async def _stop_all(self, calls: Sequence[Call]) -> None:
+        """Make the stop of each call durable that has none, in one transaction."""
+        now = self._clock.now_ms()
+        await self._ending.end_many([StopOrder(call.id, RESTARTED, now) for call in calls if not call.is_over])
+
+    def _resume(self, call_id: str, snapshot: bytes, cause: Cause) -> bool:
+        """Have the engine end a leg; False for one that it cannot read, which must not keep the others waiting."""
+        try:
+            self._engine.resume(call_id, snapshot, cause)
+        except ValueError:
+            logger.exception("call %s: its snapshot cannot be read; nobody knows what it left on the wire", call_id)
+            return False
+        return True
+
+    async def _write_off(self, call_id: str, cause: Cause) -> None:
+        """Settle a call that nobody can end any more, as unconfirmed. Raises `StoreError`."""
+        nothing_known = Proof(Result.UNCONFIRMED, Method.NONE)
+        await self._ending.settle(LegEnded(call_id, self._clock.now_ms(), nothing_known, cause))
+        await self._store.forget_snapshot(call_id)
 
     async def _unsettled_calls(self) -> list[Call]:
         """Return every call that may have something on the wire."""
@@ -84,6 +121,15 @@ class Reconciler:
             left += found
             page = Page(limit=500, after=(found[-1].created_at, found[-1].id))
         return left
+
+
+async def _refusal_of(step: Awaitable[object]) -> StoreError | None:
+    """Do one step; return what the store says against it."""
+    try:
+        await step
+    except StoreError as error:
+        return error
+    return None
 
 
 def _deadline(call: Call, now: int) -> StopOrder:

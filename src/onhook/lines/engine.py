@@ -175,7 +175,10 @@ class Engine(Protocol):
         ...
 
     def resume(self, call_id: str, snapshot: bytes, cause: Cause) -> None:
-        """Take over a leg of an earlier life of this process, only to end it for `cause`."""
+        """Take over a leg of an earlier life of this process, only to end it for `cause`.
+
+        Raises `ValueError` for a snapshot that it cannot read.
+        """
         ...
 
     def live_legs(self) -> int:
