@@ -212,7 +212,9 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
             from onhook.api.http_server import HttpServer  # noqa: PLC0415
 
             host, port = settings.http_address
-            async with HttpServer(create_app(node.services()), host, port, settings.slow_client_s) as server:
+            services = node.services()
+            app, streams = create_app(services), services.streams
+            async with HttpServer(app, host, port, settings.slow_client_s, streams) as server:
                 base_url = http_url(host, server.port)
                 if carrier_uri is not None:
                     await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)

@@ -375,3 +375,13 @@ async def test_followers_are_woken_by_events_and_redeliveries(store: Store) -> N
     woken.clear()
     await added(store)
     assert woken == []
+
+
+async def test_the_end_of_the_log_is_the_place_of_its_newest_event(store: Store) -> None:
+    assert await store.end_of_log() == 0
+    await added(store)
+    await added(store, environment_id="env_2")
+
+    end = await store.end_of_log()
+    assert end == (await store.events_after("env_2", 0)).events[-1].id
+    assert (await store.events_after("env_1", end)).events == ()

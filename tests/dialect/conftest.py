@@ -14,6 +14,7 @@ from tests.unit.courier_bench import ScriptedTransport
 from onhook.api.app import create_app
 from onhook.api.renderers import RENDERERS
 from onhook.api.services import Services
+from onhook.api.streams import Streams
 from onhook.calls.call import Call, Dialect
 from onhook.clock import Clock, SystemClock
 from onhook.control.dial import Dialer
@@ -101,7 +102,14 @@ class Rig:
         await self.mine.create(self.store)
         await self.other.create(self.store)
 
-    def app(self, *, stop_wait_ms: int = 1000, max_connections: int = 1000, rate_limit_per_minute: int = 0) -> ASGIApp:
+    def app(
+        self,
+        *,
+        stop_wait_ms: int = 1000,
+        max_connections: int = 1000,
+        rate_limit_per_minute: int = 0,
+        streams: Streams | None = None,
+    ) -> ASGIApp:
         async def readiness() -> dict[str, str]:
             return self.ready
 
@@ -117,6 +125,7 @@ class Rig:
                 stop_wait_ms=stop_wait_ms,
                 max_connections=max_connections,
                 rate_limit_per_minute=rate_limit_per_minute,
+                streams=streams or Streams(),
             )
         )
 

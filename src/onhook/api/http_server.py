@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from onhook.api.server_protocol import guarded
+from onhook.api.streams import Streams
 
 BACKLOG = 2048
 STOP_LIMIT_S = 5
@@ -38,12 +39,16 @@ class _QuietServer(Server):
 class HttpServer:
     """Serves an application on `host`:`port` while the context is open; port 0 takes a free one.
 
-    A client that is slow for `slow_client_s` seconds is cut off. Entering raises `OSError` when the address
-    cannot be bound. Leaving lets running requests finish, `STOP_LIMIT_S` at most.
+    `streams` are the application's answers that go on; leaving ends them first. A client that is slow for
+    `slow_client_s` seconds is cut off. Entering raises `OSError` when the address cannot be bound. Leaving lets
+    running requests finish, `STOP_LIMIT_S` at most.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, slow_client_s: float = 10.0) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, slow_client_s: float = 10.0, streams: Streams | None = None
+    ) -> None:
         self._host = host
+        self._streams = streams
         self._asked_port = port
         config = Config(
             app,
@@ -86,6 +91,8 @@ class HttpServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take no new requests, finish the running ones, close."""
+        if self._streams is not None:
+            self._streams.close()
         self._server.should_exit = True
         if self._task is not None:
             await self._task

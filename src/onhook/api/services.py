@@ -1,9 +1,10 @@
 """What the HTTP layer needs of the rest of onhook."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from onhook.api.streams import Streams
 from onhook.clock import Clock
 from onhook.control.end import Ending
 from onhook.control.place import Placer
@@ -44,6 +45,7 @@ class Services:
     max_connections: int = 1000
     rate_limit_per_minute: int = 0
     webhook_allow_private: bool = False
+    streams: Streams = field(default_factory=Streams)
 
 
 @dataclass(frozen=True)

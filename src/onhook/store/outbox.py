@@ -235,6 +235,10 @@ class Outbox(Protocol):
         """Return how much waits."""
         ...
 
+    async def end_of_log(self) -> int:
+        """Return the place of the newest event in the log of all calls, 0 when there is none."""
+        ...
+
     async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
         """Return events of an environment, or of one call in it, that come after a place in the log, in order.
 

@@ -263,6 +263,10 @@ class SqliteStore:
         """Return how much waits."""
         return await self._scan(sqlite_outbox.backlog)
 
+    async def end_of_log(self) -> int:
+        """Return the place of the newest event in the log of all calls, 0 when there is none."""
+        return self._read(sqlite_feed.end)
+
     async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
         """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
         return await self._scan(lambda db: sqlite_feed.after(db, environment_id, after, call_id, limit))

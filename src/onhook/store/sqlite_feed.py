@@ -26,10 +26,15 @@ def after(db: apsw.Connection, environment_id: str, position: int, call_id: str 
         condition = f"WHERE e.call_id = ?3 AND e.id > ?2 AND {_VISIBLE} ORDER BY e.seq LIMIT ?4"
         rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, call_id, limit)).fetchall()
         return _feed(rows, position)
-    end = min(position + STRETCH, db.execute("SELECT coalesce(max(id), 0) FROM call_events").get)
+    last = min(position + STRETCH, end(db))
     condition = f"WHERE e.id > ?2 AND e.id <= ?3 AND {_VISIBLE} ORDER BY e.id LIMIT ?4"
-    rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, end, limit)).fetchall()
-    return _feed(rows, position if len(rows) == limit else max(position, end))
+    rows = db.execute(f"{_SELECT} {condition}", (environment_id, position, last, limit)).fetchall()
+    return _feed(rows, position if len(rows) == limit else max(position, last))
+
+
+def end(db: apsw.Connection) -> int:
+    """Return the place of the newest event, 0 when there is none."""
+    return int(db.execute("SELECT coalesce(max(id), 0) FROM call_events").get)
 
 
 def span(db: apsw.Connection, replay: Replay) -> tuple[int, int]:
@@ -46,16 +51,16 @@ def replayed(
     db: apsw.Connection, replay: Replay, endpoint: WebhookEndpoint, first: int, last: int
 ) -> tuple[list[Delivery], int]:
     """Return the deliveries that a replay wants of a stretch of the log, and where the next stretch begins."""
-    end = min(last, first + STRETCH - 1)
+    until = min(last, first + STRETCH - 1)
     sql = (
         f"{_SELECT} WHERE e.id BETWEEN ?1 AND ?2 AND e.at >= ?3 AND e.at < ?4 AND c.environment_id = ?5"
         " AND c.deleted_at IS NULL"
         " AND (?6 IS NULL OR e.call_id = ?6) AND (?7 IS NULL OR c.agent_id = ?7) ORDER BY e.id"
     )
-    values = (first, end, replay.since, _until(replay), replay.environment_id, replay.call_id, endpoint.agent_id)
+    values = (first, until, replay.since, _until(replay), replay.environment_id, replay.call_id, endpoint.agent_id)
     events = [logged.event for logged in map(_logged, db.execute(sql, values))]
     names = replay.events
-    return [one for event in events for one in rules.wanted(endpoint, event, replay.at, names)], end + 1
+    return [one for event in events for one in rules.wanted(endpoint, event, replay.at, names)], until + 1
 
 
 def _until(replay: Replay) -> int:

@@ -153,6 +153,10 @@ class MemoryOutbox:
         oldest = min((one.created_at for one in waiting), default=None)
         return Backlog(len(waiting) - inflight, inflight, oldest)
 
+    def end_of_log(self) -> int:
+        """Return the place of the newest event."""
+        return len(self._log)
+
     def events_after(self, environment_id: str, after: int, call_id: str | None, limit: int) -> Feed:
         """Return a stretch of the log."""
         wanted = [

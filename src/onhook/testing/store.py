@@ -287,6 +287,10 @@ class MemoryStore:
         """Return how much waits."""
         return self._outbox.backlog()
 
+    async def end_of_log(self) -> int:
+        """Return the place of the newest event in the log of all calls, 0 when there is none."""
+        return self._outbox.end_of_log()
+
     async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
         """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
         return self._outbox.events_after(environment_id, after, call_id, limit)

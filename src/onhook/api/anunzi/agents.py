@@ -28,7 +28,7 @@ router = APIRouter(route_class=CheckedRoute, tags=["agents"], responses=COMMON)
 async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentOut:
     """Create an agent. It is published at once; its engine and voice are kept as given, not run."""
     caller = request.caller
-    _check_webhook(body)
+    _check_webhook(caller, body)
     now = caller.now_ms()
     agent_id = f"agent_{request.nonce[:26]}"
     name = body.agent_name or agent_id
@@ -60,7 +60,7 @@ async def get_agent(request: CallerRequest, agent_id: str) -> AgentOut:
 async def update_agent(request: CallerRequest, agent_id: str, body: UpdateAgent) -> AgentOut:
     """Change an agent; its version counts up. Running calls keep what they began with."""
     caller = request.caller
-    _check_webhook(body)
+    _check_webhook(caller, body)
     agent = await _existing(caller, agent_id)
     agent = msgspec.structs.replace(
         agent,
@@ -131,11 +131,12 @@ def agent_out(agent: Agent) -> AgentOut:
     return AgentOut.model_validate(fields)
 
 
-def _check_webhook(body: AgentFields) -> None:
-    """Raise the error 400 for a `webhook_url` that is none; where it may lead is judged at each delivery."""
-    wrong = check_url(body.webhook_url, allow_private=True) if body.webhook_url is not None else None
-    if wrong is not None:
-        raise failure(400, f"webhook_url {wrong}.")
+def _check_webhook(caller: Caller, body: AgentFields) -> None:
+    """Raise the error 400 for a `webhook_url` that deliveries may not go to."""
+    if body.webhook_url is not None:
+        wrong = check_url(body.webhook_url, allow_private=caller.services.webhook_allow_private)
+        if wrong is not None:
+            raise failure(400, f"webhook_url {wrong}.")
 
 
 async def _bind_webhook(caller: Caller, agent: Agent) -> None:

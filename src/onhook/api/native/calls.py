@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 
 from onhook.api.native.errors import not_found, problem, refused
 from onhook.api.native.mapping import call_out, stopped_call, timeline
+from onhook.api.native.once import KEY_IN_USE, OnceRoute
 from onhook.api.native.schemas import (
     CallOut,
     CallPage,
@@ -19,7 +20,7 @@ from onhook.api.native.schemas import (
     StoppedCall,
     Timeline,
 )
-from onhook.api.routing import CallerRequest, CheckedRoute
+from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.stops import stop_call
 from onhook.calls.call import Call, CallDetails, Dialect, Event
@@ -30,7 +31,7 @@ EVENT_BATCH = 1000
 
 router = APIRouter(
     prefix="/v1",
-    route_class=CheckedRoute,
+    route_class=OnceRoute,
     tags=["calls"],
     responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
@@ -43,7 +44,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     call_id: str
 
 
-@router.post("/calls", status_code=201)
+@router.post("/calls", status_code=201, responses=KEY_IN_USE)
 async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
     """Dial a number. The call is durable when this answers."""
     caller = request.caller
@@ -51,6 +52,7 @@ async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
         environment_id=caller.environment_id,
         dialect=Dialect.NATIVE,
         to_number=body.to_number,
+        call_id=f"call_{request.nonce[:27]}",
         agent_id=body.agent_id,
         from_number=body.from_number,
         delay_s=body.delay_seconds,
@@ -59,7 +61,7 @@ async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
         details=CallDetails(metadata=body.metadata, sip_headers=body.sip_headers),
     )
     try:
-        return call_out(await caller.services.placer.place(order))
+        return call_out(await caller.services.placer.place_once(order))
     except RefusedError as error:
         raise refused(error) from error
 

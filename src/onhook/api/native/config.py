@@ -1,13 +1,11 @@
 """Our own API's configuration: agents, numbers, trunks, keys."""
 
-import secrets
-
 import msgspec
 import phonenumbers
 from fastapi import APIRouter, Response
 
-from onhook.api.errors import ApiError
-from onhook.api.native.errors import not_found, problem
+from onhook.api.native.errors import invalid_field, not_found, problem
+from onhook.api.native.once import KEY_IN_USE, OnceRoute
 from onhook.api.native.schemas import (
     AgentOut,
     Agents,
@@ -24,16 +22,16 @@ from onhook.api.native.schemas import (
     TrunkOut,
     Trunks,
 )
-from onhook.api.routing import CallerRequest, CheckedRoute
+from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.times import iso_ms, iso_ms_or_none
-from onhook.calls.call import Dialect, new_agent_id
+from onhook.calls.call import Dialect
 from onhook.store.secrets import hash_token, new_token
 from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, TrunkRecord
 
 router = APIRouter(
     prefix="/v1",
-    route_class=CheckedRoute,
+    route_class=OnceRoute,
     responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
 
@@ -48,13 +46,13 @@ async def list_agents(request: CallerRequest) -> Agents:
     return Agents(items=[_agent_out(one) for one in await caller.store.find(Agent, caller.environment_id)])
 
 
-@router.post("/agents", tags=["agents"], status_code=201)
+@router.post("/agents", tags=["agents"], status_code=201, responses=KEY_IN_USE)
 async def create_agent(request: CallerRequest, body: PutAgent) -> AgentOut:
     """Create an agent."""
     caller = request.caller
     now = caller.now_ms()
     agent = Agent(
-        id=new_agent_id(Dialect.NATIVE),
+        id=f"agent_{request.nonce[:26]}",
         environment_id=caller.environment_id,
         dialect=Dialect.NATIVE,
         created_at=now,
@@ -107,7 +105,7 @@ async def create_number(request: CallerRequest, body: PutNumber) -> NumberOut:
     """Add a number."""
     caller = request.caller
     number = Number(
-        id=f"num_{secrets.token_hex(12)}",
+        id=f"num_{request.nonce[:24]}",
         environment_id=caller.environment_id,
         created_at=caller.now_ms(),
         number=await _checked_number(caller, body),
@@ -144,13 +142,13 @@ async def list_trunks(request: CallerRequest) -> Trunks:
     return Trunks(items=[_trunk_out(one) for one in await caller.store.find(TrunkRecord, caller.environment_id)])
 
 
-@router.post("/trunks", tags=["trunks"], status_code=201)
+@router.post("/trunks", tags=["trunks"], status_code=201, responses=KEY_IN_USE)
 async def create_trunk(request: CallerRequest, body: PutTrunk) -> TrunkOut:
     """Add a trunk."""
     caller = request.caller
     fields = body.model_dump(exclude={"password"})
     trunk = TrunkRecord(
-        id=f"trunk_{secrets.token_hex(12)}",
+        id=f"trunk_{request.nonce[:24]}",
         environment_id=caller.environment_id,
         created_at=caller.now_ms(),
         password=caller.services.secrets.encrypt(body.password) if body.password else None,
@@ -190,13 +188,13 @@ async def list_keys(request: CallerRequest) -> Keys:
     return Keys(items=[_key_out(one) for one in await caller.store.find(ApiKey, caller.environment_id)])
 
 
-@router.post("/keys", tags=["keys"], status_code=201)
+@router.post("/keys", tags=["keys"], status_code=201, responses=KEY_IN_USE)
 async def create_key(request: CallerRequest, body: CreateKey) -> KeyCreated:
     """Create a key. The answer is the only place where its token is ever shown."""
     caller = request.caller
     token = new_token(body.prefix)
     key = ApiKey(
-        id=f"apikey_{secrets.token_hex(12)}",
+        id=f"apikey_{request.nonce[:24]}",
         environment_id=caller.environment_id,
         name=body.name,
         token_sha256=hash_token(token),
@@ -245,13 +243,13 @@ async def _checked_number(caller: Caller, body: PutNumber) -> str:
     try:
         parsed = phonenumbers.parse(body.number)
     except phonenumbers.NumberParseException as error:
-        raise _invalid("number", "This is not a phone number in international format.") from error
+        raise invalid_field("number", "This is not a phone number in international format.") from error
     if not phonenumbers.is_possible_number(parsed):
-        raise _invalid("number", "No phone number looks like this.")
+        raise invalid_field("number", "No phone number looks like this.")
     if await caller.store.get(TrunkRecord, body.trunk_id, caller.environment_id) is None:
-        raise _invalid("trunk_id", "There is no such trunk.")
+        raise invalid_field("trunk_id", "There is no such trunk.")
     if body.agent_id is not None and await caller.store.get(Agent, body.agent_id, caller.environment_id) is None:
-        raise _invalid("agent_id", "There is no such agent.")
+        raise invalid_field("agent_id", "There is no such agent.")
     number: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     return number
 
@@ -262,11 +260,6 @@ async def _put_number(caller: Caller, number: Number) -> NumberOut:
     except ConflictError as error:
         raise problem(409, f"{number.number} is in this environment already.", code="number_taken") from error
     return _number_out(number)
-
-
-def _invalid(field: str, message: str) -> ApiError:
-    fields = [{"field": field, "message": message}]
-    return problem(422, "Some fields are not valid.", code="invalid_fields", errors=fields)
 
 
 def _agent_out(agent: Agent) -> AgentOut:

@@ -74,6 +74,12 @@ def not_found(what: str) -> ApiError:
     return problem(404, f"There is no such {what} in this environment.", code=f"{what}_not_found")
 
 
+def invalid_field(field: str, message: str) -> ApiError:
+    """Return the error for one field that is not valid, in the shape that validation has."""
+    fields = [{"field": field, "message": message}]
+    return problem(422, "Some fields are not valid.", code="invalid_fields", errors=fields)
+
+
 def refused(error: RefusedError) -> ApiError:
     """Return the error for a call that was not placed."""
     return problem(REFUSALS[error.code], str(error), code=error.code)

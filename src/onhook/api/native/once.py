@@ -1,0 +1,81 @@
+"""`Idempotency-Key`: a create that is sent twice is carried out once, and answered twice.
+
+The answer to a create (201) is kept for a day, encrypted, for it may hold a secret. A request that was refused is
+forgotten: the corrected one may use the key. One that was cut off (a crash, a full disk) is carried out again under
+the same `nonce`, so what it had created already is found under its id, not created twice.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from onhook.api.errors import ApiError
+from onhook.api.native.errors import problem
+from onhook.api.native.schemas import Problem
+from onhook.api.routing import CallerRequest, CheckedRoute
+from onhook.store.idempotency import OnceRequest
+
+KEEP_MS = 86_400_000
+LEASE_MS = 10_000
+"""How long a request without an answer is taken to be under way."""
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+REFUSALS = (ApiError, HTTPException, RequestValidationError)
+"""What a request ends with that did nothing."""
+
+KEY_IN_USE: dict[int | str, dict[str, Any]] = {409: {"model": Problem}}
+"""What a create may answer besides what all others may."""
+
+Handle = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class OnceRoute(CheckedRoute):
+    """A route whose creates, those that answer 201, honour the header `Idempotency-Key`."""
+
+    async def answer(self, handle: Handle, request: CallerRequest) -> Response:
+        """Answer a request, or repeat the answer that it had."""
+        key = request.headers.get("idempotency-key")
+        if key is None or self.status_code != 201:
+            return await handle(request)
+        if KEY.fullmatch(key) is None:
+            raise problem(422, "Idempotency-Key must be 1 to 255 visible characters.", code="invalid_idempotency_key")
+        store, now = request.caller.store, request.caller.now_ms()
+        wish = OnceRequest(_scope(request), key, await _fingerprint(request), request.nonce, now, now + KEEP_MS)
+        begun = await store.begin_once(wish, stale_before=now - LEASE_MS)
+        if not begun.mine:
+            return _repeated(request, wish, begun.request)
+        request.nonce = begun.request.nonce
+        try:
+            response = await handle(request)
+        except REFUSALS:
+            await store.forget_once(wish.scope, key)
+            raise
+        sealed = request.caller.services.secrets.encrypt(bytes(response.body).decode())
+        await store.finish_once(wish.scope, key, response.status_code, sealed)
+        return response
+
+
+def _repeated(request: CallerRequest, wish: OnceRequest, held: OnceRequest) -> Response:
+    """Return the answer that the key's request had. Raises the errors 422 and 409."""
+    if held.fingerprint != wish.fingerprint:
+        raise problem(422, "This Idempotency-Key was used with another request.", code="idempotency_key_reused")
+    if held.status is None or held.answer is None:
+        detail = "The first request with this Idempotency-Key is still under way."
+        raise problem(409, detail, code="request_under_way").with_headers({"Retry-After": "1"})
+    body = request.caller.services.secrets.decrypt(held.answer)
+    return Response(body, held.status, {"Idempotent-Replayed": "true"}, media_type="application/json")
+
+
+async def _fingerprint(request: CallerRequest) -> str:
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
+    digest.update(await request.body())
+    return digest.hexdigest()
+
+
+def _scope(request: CallerRequest) -> str:
+    return f"native:{request.caller.environment_id}"
