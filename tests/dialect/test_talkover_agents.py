@@ -6,6 +6,9 @@ import httpx
 import pytest
 from tests.dialect.conftest import Rig
 
+from onhook.calls.call import Dialect
+from onhook.store.store import Agent
+
 pytestmark = pytest.mark.dialect
 
 NEW_AGENT: dict[str, Any] = {
@@ -58,6 +61,29 @@ async def test_an_agent_is_shown_as_its_page_says(rig: Rig, client: httpx.AsyncC
         *("who_speaks_first", "current_status", "is_sandbox", "is_ready_to_publish", "created_at", "updated_at"),
         *("trainings", "actions", "phone_numbers"),
     }
+
+
+async def test_another_dialects_agent_is_shown_with_defaults_for_what_it_has_not(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    settings = {
+        "language": ["en-US", "es-ES"],
+        "voice_id": 7,
+        "conversation_speed": "fast",
+        "initial_message_delay": [],
+    }
+    native = Agent(
+        "agent_native", rig.mine.environment_id, Dialect.NATIVE, "bo", "Bo", 1, 1,
+        settings=settings | {"ask_if_human_present_on_idle": "yes", "who_speaks_first": None},
+    )  # fmt: skip
+    await rig.store.put(native)
+    answer = await client.get(f"/api/v1/agents/{native.id}")
+
+    assert answer.status_code == 200
+    data = answer.json()["data"]
+    assert (data["language"], data["voice"], data["conversation_speed"]) == ("en-US", None, 1.0)
+    assert (data["initial_message_delay"], data["ask_if_human_present_on_idle"]) == (0, False)
+    assert data["who_speaks_first"] == "agent"
 
 
 async def test_agents_are_listed_and_filtered(rig: Rig, client: httpx.AsyncClient) -> None:
