@@ -202,3 +202,18 @@ async def test_a_stray_ack_or_response_moves_nothing() -> None:
     world.agent.layer.receive(reply_to(invite, 200).replace(b"c1@test", b"c9@test"), FAR)
     world.agent.layer.receive(reply_to(invite, 180), FAR)
     assert (len(world.network.sent), world.of(LegEnded)) == (sent, [])
+
+
+@pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "REGISTER"])
+async def test_a_flood_of_strangers_leaves_nothing_and_draws_one_answer_each(method: str) -> None:
+    world = World()
+    invite = await world.place()
+    kept, timers = len(world.agent.layer), world.clock.pending
+    for number in range(100):
+        branch = f"z9hG4bKflood{number}"
+        world.ask(method, invite, branch=branch, cseq=1, Call_ID=f"{number}@flood", To="<sip:us@192.0.2.1>")
+    assert (len(world.agent.layer), world.clock.pending, len(world.responses(method))) == (kept, timers, 100)
+    world.ask(method, invite, branch="z9hG4bKflood0", cseq=1, Call_ID="0@flood", To="<sip:us@192.0.2.1>")
+    again, first = world.responses(method)[-1], world.responses(method)[0]
+    assert again.to_tag == first.to_tag != world.responses(method)[1].to_tag
+    assert first.to_tag

@@ -1,7 +1,9 @@
 """The user agent without sockets: holds the legs and brings messages to them."""
 
 import asyncio
+import hashlib
 import logging
+import secrets
 from collections.abc import Coroutine
 
 from onhook.calls.call import mask_number
@@ -44,6 +46,7 @@ class UserAgent:
     ) -> None:
         self.layer = TransactionLayer(network, clock, Timing(settings.t1, settings.t2, settings.t4))
         self.layer.user = self
+        self._tag_key = secrets.token_bytes(16)
         self._tasks: set[asyncio.Task[None]] = set()
         self._credentials = credentials
         self._legs: dict[str, Leg] = {}
@@ -140,19 +143,12 @@ class UserAgent:
         request = transaction.request
         leg = self._by_sip_call_id.get(request.call_id)
         dialog = leg.dialog_of(request) if leg is not None else None
-        if request.method == "CANCEL":
-            known = self.layer.invite_of(request) is not None
-            transaction.respond(200 if known else 481, tag=new_tag())
-        elif leg is not None and dialog is not None:
+        if request.method == "CANCEL" and self.layer.invite_of(request) is not None:
+            transaction.respond(200)
+        elif leg is not None and dialog is not None and request.method != "CANCEL":
             leg.on_request(transaction, dialog)
-        elif request.to_tag:
-            transaction.respond(481)
-        elif request.method == "OPTIONS":
-            _tell_capabilities(transaction)
-        elif request.method in OUT_OF_DIALOG:
-            transaction.respond(OUT_OF_DIALOG[request.method], tag=new_tag(), headers=(("Allow", ALLOW),))
         else:
-            refuse_method(transaction, tag=new_tag())
+            self._answer_stranger(transaction)
 
     def on_ack(self, ack: Request) -> None:
         """Bring an ACK to the leg whose 2xx it answers."""
@@ -167,6 +163,29 @@ class UserAgent:
             leg.on_invite_response(response)
 
     # --- small parts
+
+    def _answer_stranger(self, transaction: ServerTransaction) -> None:
+        """Answer a request outside our dialogs, without state (RFC 3261 section 8.2.7).
+
+        Anybody can send these, under any address: nothing of them is kept, and no response is repeated, for a flood
+        must fill neither our memory nor the line of whoever it claims to come from.
+        """
+        request = transaction.request
+        tag = self._tag_for(request)
+        if request.method == "CANCEL" or request.to_tag:
+            transaction.respond(481, tag=tag)
+        elif request.method == "OPTIONS":
+            _tell_capabilities(transaction, tag)
+        elif request.method in OUT_OF_DIALOG:
+            transaction.respond(OUT_OF_DIALOG[request.method], tag=tag, headers=(("Allow", ALLOW),))
+        else:
+            refuse_method(transaction, tag=tag)
+        transaction.drop()
+
+    def _tag_for(self, request: Request) -> str:
+        """Return a To tag that is the same each time a request comes, and that nobody can foresee."""
+        text = "\n".join((request.via.branch, request.call_id, request.from_tag, str(request.cseq.sequence)))
+        return hashlib.blake2b(text.encode("latin-1"), digest_size=8, key=self._tag_key).hexdigest()
 
     def _prepare(self, leg: Leg, order: DialOrder, destination: Destination) -> None:
         """Bind the leg's media and write its INVITE. Raises `OSError` and `ValueError`."""
@@ -209,9 +228,9 @@ class UserAgent:
         task.add_done_callback(self._tasks.discard)
 
 
-def _tell_capabilities(transaction: ServerTransaction) -> None:
+def _tell_capabilities(transaction: ServerTransaction, tag: str) -> None:
     """Answer an OPTIONS outside any dialog, in the order of checks of RFC 3261 section 8.2.2."""
     if not transaction.request.uri.lower().startswith(("sip:", "sips:")):
-        transaction.respond(416, tag=new_tag())
-    elif not refuse_extension(transaction, tag=new_tag()):
-        transaction.respond(200, tag=new_tag(), headers=capabilities())
+        transaction.respond(416, tag=tag)
+    elif not refuse_extension(transaction, tag=tag):
+        transaction.respond(200, tag=tag, headers=capabilities())
