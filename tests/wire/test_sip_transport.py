@@ -171,3 +171,21 @@ async def test_a_datagram_that_is_too_long_is_lost_and_says_nothing_of_its_desti
     other.transport.send(MESSAGE, one.at("udp"))
     assert (await one.received.get())[0] == MESSAGE
     assert one.dead.empty(), "other calls to the same carrier would fail with it"
+
+
+async def test_of_too_many_connections_of_others_the_quietest_is_closed(
+    one: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onhook.lines.sip.tcp._MAX_ACCEPTED", 2)
+    busy = await asyncio.open_connection(HOST, one.port)
+    quiet = await asyncio.open_connection(HOST, one.port)
+    for reader, writer in (quiet, busy):
+        writer.write(b"\r\n\r\n")
+        assert await reader.readexactly(2) == b"\r\n"
+    newcomer = await asyncio.open_connection(HOST, one.port)
+    assert await quiet[0].read() == b""
+    for reader, writer in (busy, newcomer):
+        writer.write(b"\r\n\r\n")
+        assert await reader.readexactly(2) == b"\r\n"
+    for _, writer in (busy, quiet, newcomer):
+        writer.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +15,21 @@ _MAX_WAITING = 1024
 _MAX_BUFFER_BYTES = 4 * 1024 * 1024
 _KEEPALIVE = b"\r\n\r\n"
 _CONNECT_TIMEOUT_S = 10.0
+_MAX_ACCEPTED = 512
+"""Connections of others that are kept; one more takes the place of the one that has been quiet for longest."""
+
+_SOCKET_OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 8_000),
+        )
+        if hasattr(socket, name)
+    ),
+]  # fmt: skip
+"""A long call says nothing on its connection for many minutes. Probes keep the way open through firewalls, and a way
+that is closed is found within 8 s (in ms above), in time for the BYE to go over a new connection before timer F."""
 
 OnMessage = Callable[[bytes, Destination], None]
 
@@ -25,6 +41,8 @@ class TcpConnections:
         self._on_message = on_message
         self._on_unreachable = on_unreachable
         self._links: dict[Destination, _Link] = {}
+        self._accepted: dict[_Link, None] = {}
+        """Links that others opened, the quietest first."""
         self._opening: dict[Destination, asyncio.Task[None]] = {}
         self._waiting: dict[Destination, list[bytes]] = {}
         self._server: asyncio.Server | None = None
@@ -91,8 +109,18 @@ class TcpConnections:
         """Register a connection."""
         self._links[destination] = link
 
+    def link_heard(self, link: "_Link") -> None:
+        """Note that others use a connection of theirs, and close the quietest when there are too many."""
+        self._accepted.pop(link, None)
+        if len(self._accepted) >= _MAX_ACCEPTED:
+            quietest = next(iter(self._accepted))
+            del self._accepted[quietest]
+            quietest.close()
+        self._accepted[link] = None
+
     def link_lost(self, link: "_Link", destination: Destination) -> None:
         """Drop a connection; requests that got no response on it have failed."""
+        self._accepted.pop(link, None)
         if self._links.get(destination) is link:
             del self._links[destination]
             if not self._closed:
@@ -109,14 +137,22 @@ class _Link(asyncio.Protocol):
     def __init__(self, connections: TcpConnections, destination: Destination | None) -> None:
         self._connections = connections
         self._destination = destination
+        self._is_accepted = destination is None
         self._stream = MessageStream()
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but does not inherit from it.
-        host, port = self._transport.get_extra_info("peername")[:2]
-        self._destination = self._destination or Destination("tcp", host, port)
+        peer, sock = self._transport.get_extra_info("peername"), self._transport.get_extra_info("socket")
+        if peer is None or sock is None:
+            self._transport.abort()  # Gone already, as port scanners are.
+            return
+        for level, option, value in _SOCKET_OPTIONS:
+            sock.setsockopt(level, option, value)
+        self._destination = self._destination or Destination("tcp", *peer[:2])
         self._connections.link_made(self, self._destination)
+        if self._is_accepted:
+            self._connections.link_heard(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._destination is not None:
@@ -125,6 +161,8 @@ class _Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._destination is None:
             return
+        if self._is_accepted:
+            self._connections.link_heard(self)
         if data == _KEEPALIVE:
             self.write(b"\r\n")  # The pong of RFC 5626 section 4.4.1.
         try:
