@@ -9,9 +9,11 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.calls.states import State
+from onhook.lines.engine import AudioCount, LegEnded
 from onhook.store.store import Settlement, StopOrder, StoreError
 from tests.unit.control_bench import API, Bench
 
@@ -200,6 +202,44 @@ async def test_a_late_2xx_after_an_unconfirmed_end_appends_and_moves_nothing(ben
     assert after.billable
     assert after.proof == late
     assert (await bench.event_types(call.id)).count("call.ended") == 1
+
+
+async def test_a_watch_that_the_last_life_left_betters_the_proof_and_ends_nothing_again(bench: Bench) -> None:
+    call = await bench.place()
+    bench.engine.settles = False
+    await bench.ending.request_stop(bench.stop_order(call.id))
+    bench.engine.settle(call.id, confirmed=False)
+    ended = await bench.written(call.id)
+    now = bench.clock.now_ms()
+    better = Proof(Result.CONFIRMED, Method.BYE, (ProofStep("BYE", 2, True, now, status=200),), confirmed_at=now)
+    for proof in (ended.proof_so_far, better, better):
+        bench.on_event(LegEnded(call.id, now, proof, API))
+    after = await bench.written(call.id)
+    assert (after.proof, after.ended_at) == (better, ended.ended_at)
+    assert [kind for kind in await bench.event_types(call.id) if kind in ("call.ended", "proof.updated")] == [
+        "call.ended",
+        "proof.updated",
+    ]
+
+
+async def test_a_store_that_comes_and_goes_logs_the_audio_of_a_call_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onhook.control.progress.RETRY_S", 0.001)
+    call = await bench.place()
+    bench.engine.answer(call.id)
+    settle, refusals = bench.store.settle, iter([True, True, False])
+
+    async def come_and_go(settlement: Settlement) -> Call | None:
+        return await (refuse(settlement) if next(refusals) else settle(settlement))
+
+    monkeypatch.setattr(bench.store, "settle", come_and_go)
+    now = bench.clock.now_ms()
+    proof = Proof(Result.CONFIRMED, Method.FAR_END_BYE, confirmed_at=now)
+    bench.on_event(LegEnded(call.id, now, proof, Cause("callee", Reason.HANGUP), AudioCount(50, 50, now, now)))
+    await bench.written(call.id)
+    assert (await bench.event_types(call.id))[-2:] == ["call.audio", "call.ended"]
+    assert (await bench.event_types(call.id)).count("call.audio") == 1
 
 
 async def test_carrying_out_a_call_that_is_not_ending_is_refused(bench: Bench) -> None:

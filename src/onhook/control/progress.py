@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 import msgspec
 
@@ -26,6 +26,8 @@ from onhook.lines.engine import (
 from onhook.store.store import Progress, Store, StoreError
 
 logger = logging.getLogger(__name__)
+
+Write = Callable[[], Awaitable[object]]
 
 RETRY_S = 0.5
 """How long to wait before offering the store again what it refused."""
@@ -51,16 +53,16 @@ class ProgressRecorder:
         self._live = live
         self._clock = clock
         self._late_watch_s = late_watch_s
-        self._queues: dict[str, deque[LegEvent]] = {}
+        self._queues: dict[str, deque[Write]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_event(self, event: LegEvent) -> None:
         """Queue one event of one call."""
         queue = self._queues.get(event.call_id)
         if queue is not None:
-            queue.append(event)
+            queue.extend(self._writes(event))
             return
-        self._queues[event.call_id] = deque([event])
+        self._queues[event.call_id] = deque(self._writes(event))
         self._run(self._drain(event.call_id))
 
     async def drained(self) -> None:
@@ -77,7 +79,7 @@ class ProgressRecorder:
         queue = self._queues[call_id]
         while queue:
             try:
-                await self._write(queue[0])
+                await queue[0]()
             except StoreError:
                 logger.exception("event of call %s not written yet", call_id)
                 await asyncio.sleep(RETRY_S)
@@ -85,21 +87,39 @@ class ProgressRecorder:
             queue.popleft()
         del self._queues[call_id]
 
-    async def _write(self, event: LegEvent) -> None:
+    def _writes(self, event: LegEvent) -> list[Write]:
+        """Return what an event has us write, each a step of its own: what is written is not written again."""
         match event:
-            case LegEnded():
-                if event.audio is not None and event.audio.flowed:
-                    await self._store.record_progress(_audio(event.call_id, event.at, event.audio))
-                await self._ending.settle(event)
-                await self._drop_snapshot(event.call_id, event.proof)
-            case ProofUpdated():
-                call = await self._store.append_proof(event.call_id, event.at, event.proof)
-                if call is not None and call.answered_at is None and event.proof.bye_sent_at is not None:
-                    await self._store.record_progress(_answered(event.call_id, event.at, None, {}))
-            case Answered(call_id) if await self._is_answered(call_id):
-                return  # A leg of an earlier life tells of its answer again.
+            case LegEnded(call_id, at, proof, audio=audio):
+                heard: list[Write] = []
+                if audio is not None and audio.flowed:
+                    heard = [lambda: self._store.record_progress(_audio(call_id, at, audio))]
+                return [*heard, lambda: self._settle(event), lambda: self._drop_snapshot(call_id, proof)]
+            case ProofUpdated(call_id, at, proof):
+                return [
+                    lambda: self._store.append_proof(call_id, at, proof),
+                    lambda: self._note_late_answer(event),
+                ]
+            case Answered():
+                return [lambda: self._note_answer(event)]
             case _:
-                await self._store.record_progress(self._progress(event))
+                return [lambda: self._store.record_progress(self._progress(event))]
+
+    async def _settle(self, ended: LegEnded) -> None:
+        """Write the end. A watch that the last life left tells of it once more: only a better proof is news then."""
+        call = await self._ending.settle(ended)
+        known = None if call is None else call.proof_so_far.result
+        if known is Result.UNCONFIRMED and ended.proof.result is Result.CONFIRMED:
+            await self._store.append_proof(ended.call_id, ended.at, ended.proof)
+
+    async def _note_answer(self, event: Answered) -> None:
+        if not await self._is_answered(event.call_id):  # A leg of an earlier life tells of its answer again.
+            await self._store.record_progress(self._progress(event))
+
+    async def _note_late_answer(self, event: ProofUpdated) -> None:
+        """A BYE after the end: there was a 2xx, which may cost money."""
+        if event.proof.bye_sent_at is not None and not await self._is_answered(event.call_id):
+            await self._store.record_progress(_answered(event.call_id, event.at, None, {}))
 
     async def _is_answered(self, call_id: str) -> bool:
         call = await self._store.get_call(call_id, None)
