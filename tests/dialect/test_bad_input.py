@@ -45,6 +45,19 @@ PHONE_CALL_FIELDS = {
     "custom_sip_headers": {"X-A": "b"},
 }  # fmt: skip
 MAKE_CALL_FIELDS = {"to": "+12025550101", "delay_seconds": 3600, "payload": {}, "context": {}, "is_testing": True}
+WEBHOOK_FIELDS = {
+    "name": "w", "webhook_url": "https://example.com/", "events": ["event_phone_call_ended"], "webhook_secret": "s",
+    "timeout": 5, "max_retries": 0, "enabled": True, "http_method": "PUT", "authorization_scheme": "none",
+    "custom_headers": [{"key": "X-A", "value": "b"}], "payload_templates": {"event_phone_call_ended": {"a": "{{b}}"}},
+}  # fmt: skip
+KNOWLEDGE_FIELDS = {
+    "description": "knows all", "initial_message": "hello", "interrupt_sensitivity": "low", "llm_temperature": 0.5,
+    "ask_if_human_present_on_idle": True, "initial_message_delay": 0,
+}  # fmt: skip
+VOICE_FIELDS = {
+    "voice_id": "v", "conversation_speed": 1.5, "who_speaks_first": "user", "ambient_background": "cafe",
+    "ambient_volume": 1, "language": "de-DE", "similarity": 0.5, "stability": 0.5,
+}  # fmt: skip
 LIST_FIELDS = {
     "limit": 10, "skip": 0, "sort_order": "ascending", "include_total": True, "pagination_key": None,
     "filter_criteria": {"call_id": {"type": "string", "op": "eq", "value": "x"}},
@@ -65,6 +78,11 @@ ENDPOINTS = [
     Endpoint("POST", "/v1/trunks", TRUNK_FIELDS),
     Endpoint("PUT", "/v1/trunks/trunk_mine", TRUNK_FIELDS),
     Endpoint("POST", "/v1/keys", {"name": "k", "prefix": "key_", "signs_webhooks": True}),
+    Endpoint("POST", f"{AGENT}/webhooks", WEBHOOK_FIELDS),
+    Endpoint("PUT", f"{AGENT}/webhooks/nobody", WEBHOOK_FIELDS),
+    Endpoint("PUT", f"{AGENT}/knowledge", KNOWLEDGE_FIELDS),
+    Endpoint("PUT", f"{AGENT}/voice", VOICE_FIELDS),
+    Endpoint("PUT", f"{AGENT}/calling", {"direction": "outbound", "phone_number_ids": ["num_mine"]}),
 ]
 each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 
@@ -82,8 +100,8 @@ ODD_VALUES: list[Any] = [
 ]  # fmt: skip
 
 READS = [
-    "/api/v1/calls", "/api/v1/agents", "/api/v1/phone-numbers", f"{AGENT}/calls", "/v1/calls", "/v1/agents",
-    "/v1/numbers", "/v1/trunks", "/v1/keys",
+    "/api/v1/calls", "/api/v1/agents", "/api/v1/phone-numbers", f"{AGENT}/calls", f"{AGENT}/webhooks", "/v1/calls",
+    "/v1/agents", "/v1/numbers", "/v1/trunks", "/v1/keys",
 ]  # fmt: skip
 
 WITH_IDS = [
@@ -92,6 +110,8 @@ WITH_IDS = [
     ("DELETE", "/v1/numbers/{}"), ("DELETE", "/v1/trunks/{}"), ("GET", "/api/v1/agents/{}"),
     ("POST", "/api/v1/agents/{}/publish"), ("GET", "/api/v1/agents/{}/calls"),
     ("GET", "/api/v1/agents/{}/active-call/+12025550100"), ("GET", f"{AGENT}/active-call/{{}}"),
+    ("GET", f"{AGENT}/webhooks/{{}}"), ("DELETE", f"{AGENT}/webhooks/{{}}"), ("POST", f"{AGENT}/webhooks/{{}}/test"),
+    ("DELETE", "/api/v1/agents/{}"), ("GET", "/api/v1/agents/{}/webhooks"),
 ]  # fmt: skip
 OTHERS = ["agent_other", "num_other", "trunk_other", "apikey_other"]
 ODD_IDS = [

@@ -29,6 +29,7 @@ router = APIRouter(
     route_class=LaravelRoute,
     tags=["agents"],
     responses={
+        400: {"model": Failure},
         401: {"model": Failure},
         404: {"model": Failure},
         415: {"model": Failure},

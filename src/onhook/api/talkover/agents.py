@@ -56,7 +56,16 @@ async def list_agents(request: CallerRequest, query: Annotated[AgentsQuery, Quer
     )
 
 
-@router.post("/agents", status_code=201, responses={401: {"model": Failure}, 422: {"model": InvalidData}})
+@router.post(
+    "/agents",
+    status_code=201,
+    responses={
+        400: {"model": Failure},
+        401: {"model": Failure},
+        415: {"model": Failure},
+        422: {"model": InvalidData},
+    },
+)
 async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentChanged:
     """Create an agent, as a draft, and bind phone numbers to it."""
     caller = request.caller

@@ -49,9 +49,10 @@ router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, tags=["calls"])
 @router.post(
     "/agents/{agent_id}/call",
     responses={
-        400: {"model": MakeCallFailure},
+        400: {"model": MakeCallFailure | Failure},
         401: {"model": MakeCallFailure},
         404: {"model": MakeCallFailure},
+        415: {"model": Failure},
         422: {"model": InvalidData},
         429: {"model": MakeCallFailure},
     },
@@ -84,6 +85,7 @@ async def make_call(request: CallerRequest, agent_id: str, body: MakeCall) -> Ma
 @router.post(
     "/agents/{agent_id}/end-call",
     responses={
+        400: {"model": Failure},
         401: {"model": Failure},
         404: {"model": Failure},
         409: {"model": Failure},
@@ -110,7 +112,10 @@ async def end_call(request: CallerRequest, agent_id: str, body: EndCall, respons
     )
 
 
-@router.get("/agents/{agent_id}/active-call/{phone}", responses={401: {"model": Failure}, 404: {"model": Failure}})
+@router.get(
+    "/agents/{agent_id}/active-call/{phone}",
+    responses={401: {"model": Failure}, 404: {"model": Failure}, 429: {"model": Failure}},
+)
 async def get_active_call(request: CallerRequest, agent_id: str, phone: str) -> ActiveCalls:
     """Find the calls of an agent with a phone number, ours or theirs, that are going on."""
     caller = request.caller
@@ -121,7 +126,7 @@ async def get_active_call(request: CallerRequest, agent_id: str, phone: str) -> 
     return ActiveCalls(data=[active_call(call, caller.now_ms()) for call in calls])
 
 
-@router.get("/calls", responses={401: {"model": Failure}, 422: {"model": InvalidData}})
+@router.get("/calls", responses={401: {"model": Failure}, 422: {"model": InvalidData}, 429: {"model": Failure}})
 async def list_calls(request: CallerRequest, query: Annotated[CallsQuery, Query()]) -> CallList:
     """List the environment's calls, newest first."""
     caller = request.caller
@@ -135,7 +140,12 @@ async def list_calls(request: CallerRequest, query: Annotated[CallsQuery, Query(
 
 @router.get(
     "/agents/{agent_id}/calls",
-    responses={401: {"model": Failure}, 404: {"model": Failure}, 422: {"model": InvalidData}},
+    responses={
+        401: {"model": Failure},
+        404: {"model": Failure},
+        422: {"model": InvalidData},
+        429: {"model": Failure},
+    },
 )
 async def get_agent_calls(
     request: CallerRequest, agent_id: str, query: Annotated[AgentCallsQuery, Query()]

@@ -46,7 +46,11 @@ router = APIRouter(
     tags=["webhooks"],
     responses={401: {"model": NoToken}, 404: {"model": Failure}, 429: {"model": Failure}},
 )
-FIELD_ERRORS: dict[int | str, dict[str, Any]] = {415: {"model": Failure}, 422: {"model": InvalidWebhook}}
+FIELD_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Failure},
+    415: {"model": Failure},
+    422: {"model": InvalidWebhook},
+}
 
 
 @router.get("")
