@@ -38,7 +38,7 @@ class Supervisor:
         }
         self._config = ["--config", str(config)] if config else []
         self._sandbox = sandbox
-        self._stopping = threading.Event()
+        self._stopping = False
         self._node: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
@@ -56,21 +56,27 @@ class Supervisor:
 
     def _keep_node_alive(self, arguments: list[str]) -> int:
         short_lives = 0
-        while True:
+        while not self._stopping:
             started = time.monotonic()
-            self._node = _start(["node", *self._config, *arguments], self._environment)
-            code = self._node.wait()
-            if self._stopping.is_set() or code == CANNOT_START:
-                return 0 if self._stopping.is_set() else code
+            self._node = node = _start(["node", *self._config, *arguments], self._environment)
+            if self._stopping:
+                node.terminate()  # The signal came while the node was being started: `_stop` did not know it yet.
+            code = node.wait()
+            if self._stopping:
+                break
+            if code == CANNOT_START:
+                return code
             short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_S else 0
             print(f"onhook: the node died (exit code {code}), starting it again", file=sys.stderr, flush=True)
             if short_lives >= MAX_SHORT_LIVES:
                 print("onhook: the node dies again and again, giving up", file=sys.stderr, flush=True)
                 return 1
-            self._stopping.wait(min(2.0, 0.25 * max(0, short_lives - 1)))
+            time.sleep(min(2.0, 0.25 * max(0, short_lives - 1)))
+        return 0
 
     def _stop(self) -> None:
-        self._stopping.set()
+        """Take a signal, between any two steps of `run`: so no lock, which `run` might hold."""
+        self._stopping = True
         if self._node is not None:
             self._node.terminate()
 
