@@ -59,15 +59,20 @@ def attempt(delivery: Delivery, **changes: Any) -> Attempt:
     return msgspec.structs.replace(made, **changes)
 
 
+async def finish(store: Store, finished: Finished) -> None:
+    """Record a result and take nothing new."""
+    assert await store.claim(LATER, 0, 0, {}, [finished]) == []
+
+
 async def done(store: Store, delivery: Delivery) -> Attempt:
     made = attempt(delivery)
-    await store.finish(Finished(delivery.id, DeliveryState.DONE, LATER, made))
+    await finish(store, Finished(delivery.id, DeliveryState.DONE, LATER, made))
     return made
 
 
 async def failed(store: Store, delivery: Delivery, retry_at: int) -> None:
     made = attempt(delivery, status="retrying", http_status=500)
-    await store.finish(Finished(delivery.id, DeliveryState.DUE, retry_at, made, "HTTP 500"))
+    await finish(store, Finished(delivery.id, DeliveryState.DUE, retry_at, made, "HTTP 500"))
 
 
 async def drained(store: Store) -> list[str]:

@@ -13,6 +13,7 @@ from tests.contract.outbox_cases import (
     done,
     drained,
     failed,
+    finish,
     names,
     of,
 )
@@ -20,7 +21,7 @@ from tests.contract.store_cases import NOW, added, answer, answered, ring, settl
 
 from onhook.calls.call import Dialect, EventType
 from onhook.store.outbox import Attempt, Backlog, DeliveryState, Finished, Replay, WebhookEndpoint
-from onhook.store.store import Store
+from onhook.store.store import Agent, Store
 
 pytestmark = pytest.mark.contract
 
@@ -224,7 +225,7 @@ async def test_a_delivery_switches_its_endpoint_off_and_the_rest_is_skipped(stor
     (created,) = await claimed(store)
     made = attempt(created, status="failed", http_status=410)
     gone = Finished(created.id, DeliveryState.DEAD, LATER, made, "HTTP 410", endpoint_status="disabled")
-    await store.finish(gone)
+    await finish(store, gone)
     endpoint = await store.get(WebhookEndpoint, "hook_1", "env_1")
     assert endpoint is not None
     assert (endpoint.enabled, endpoint.status) == (False, "disabled")
@@ -238,15 +239,36 @@ async def test_a_late_result_does_not_switch_an_endpoint_on_again(store: Store) 
     (created,) = await claimed(store)
     off = msgspec.structs.replace(endpoint, enabled=False, status="disabled")
     await store.put(off)
-    await store.finish(Finished(created.id, DeliveryState.DONE, LATER, endpoint_status="active"))
+    await finish(store, Finished(created.id, DeliveryState.DONE, LATER, endpoint_status="active"))
     assert await store.get(WebhookEndpoint, "hook_1", None) == off
+
+
+async def test_what_is_finished_makes_room_for_what_waited_for_it(store: Store) -> None:
+    await an_endpoint(store)
+    call = await added(store)
+    await store.record_progress(ring(call, NOW + 5))
+    (created,) = await claimed(store)
+    finished = Finished(created.id, DeliveryState.DONE, LATER, attempt(created))
+    (claim,) = await store.claim(LATER, 10, 10, {}, [finished])
+    assert (claim.delivery.event, claim.event) == ("ringing", (await store.events(call.id))[1])
+    assert claim.call == await store.get_call(call.id, None)
+    assert claim.agent is None
+
+
+async def test_a_claim_brings_the_agent(store: Store) -> None:
+    agent = Agent("agent_1", "env_1", Dialect.NATIVE, "Ines", "Ines", NOW, NOW)
+    await store.put(agent)
+    await an_endpoint(store)
+    await added(store)
+    (claim,) = await store.claim(LATER, 10, 10, {})
+    assert claim.agent == agent
 
 
 async def test_an_endpoint_in_error_recovers(store: Store) -> None:
     await an_endpoint(store, status="error")
     await added(store)
     (created,) = await claimed(store)
-    await store.finish(Finished(created.id, DeliveryState.DONE, LATER, endpoint_status="active"))
+    await finish(store, Finished(created.id, DeliveryState.DONE, LATER, endpoint_status="active"))
     endpoint = await store.get(WebhookEndpoint, "hook_1", None)
     assert endpoint is not None
     assert (endpoint.enabled, endpoint.status) == (True, "active")

@@ -9,13 +9,16 @@ before is finished, whatever came of it. A retry waits for nobody and holds nobo
 endpoint with `hold_s` has later events of a call wait that long for an earlier one to be through.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from onhook.calls.call import Dialect, Event, EventType
+from onhook.calls.call import Call, Dialect, Event, EventType
+
+if TYPE_CHECKING:
+    from onhook.store.store import Agent
 
 EndpointStatus = Literal["active", "disabled", "error"]
 """`disabled` goes with `enabled=False`; `error` means that the last delivery was given up."""
@@ -91,11 +94,14 @@ class Delivery(msgspec.Struct, frozen=True):
     number: int = 0
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """A delivery to make now, and where to."""
+class Claim(NamedTuple):
+    """A delivery to make now, where to, and what it tells of; a call or agent that is gone meanwhile is None."""
 
     delivery: Delivery
     endpoint: WebhookEndpoint
+    call: Call | None = None
+    event: Event | None = None
+    agent: "Agent | None" = None
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -187,16 +193,15 @@ class Outbox(Protocol):
         """Return the earliest `next_at` of what is due (ms, may be past), None when nothing is. Fast."""
         ...
 
-    async def claim(self, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
+    async def claim(
+        self, now: int, limit: int, cap: int, free: Mapping[str, int], finished: Sequence[Finished] = ()
+    ) -> list[Claim]:
         """Take at most `limit` deliveries that are due, oldest endpoint first; nobody else gets them.
 
         An endpoint gives at most `cap`, or what `free` says for it. Deliveries to an endpoint that is gone or
-        disabled become `skipped`.
+        disabled become `skipped`. Before all that, and in the same transaction, records what became of the
+        deliveries in `finished`: their attempts and their endpoints' status.
         """
-        ...
-
-    async def finish(self, finished: Finished) -> None:
-        """Record what became of a claimed delivery, its attempt and its endpoint's status, together."""
         ...
 
     async def put_back(self, now: int) -> int:

@@ -208,13 +208,13 @@ class SqliteStore:
         """Return the earliest `next_at` of what is due, None when nothing is."""
         return self._read(sqlite_outbox.next_at)
 
-    async def claim(self, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
-        """Take at most `limit` deliveries that are due, at most `cap` or what `free` says for each endpoint."""
-        return await self._write(lambda db: sqlite_outbox.claim(db, now, limit, cap, free))
-
-    async def finish(self, finished: Finished) -> None:
-        """Record what became of a claimed delivery, its attempt and its endpoint's status, together."""
-        await self._write(lambda db: sqlite_outbox.finish(db, finished))
+    async def claim(
+        self, now: int, limit: int, cap: int, free: Mapping[str, int], finished: Sequence[Finished] = ()
+    ) -> list[Claim]:
+        """Record what is finished, then take what is due, at most `cap` or what `free` says for each endpoint."""
+        return await self._write(
+            lambda db: sqlite_calls.told(db, sqlite_outbox.claim(db, now, limit, cap, free, finished))
+        )
 
     async def put_back(self, now: int) -> int:
         """Make every claimed delivery due again, at once; return how many."""

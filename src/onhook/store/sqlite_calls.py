@@ -11,9 +11,10 @@ import msgspec
 
 from onhook.calls.call import Call, Event
 from onhook.calls.states import State
-from onhook.store import rules, sqlite_outbox
+from onhook.store import rules, sqlite_outbox, sqlite_records
+from onhook.store.outbox import Claim
 from onhook.store.rules import Change, Held
-from onhook.store.store import ConflictError, DetailsChange, StopOrder, Stopped
+from onhook.store.store import Agent, ConflictError, DetailsChange, StopOrder, Stopped
 
 Value = int | float | str | bytes | None
 """What a column holds."""
@@ -92,6 +93,20 @@ def events(db: apsw.Connection, call_id: str, after: int, limit: int) -> list[Ev
         )
         for seq, at, kind, data in rows
     ]
+
+
+def told(db: apsw.Connection, claims: Sequence[Claim]) -> list[Claim]:
+    """Add to each claimed delivery the call, the event and the agent that it tells of."""
+    return [_told(db, claim) for claim in claims]
+
+
+def _told(db: apsw.Connection, claim: Claim) -> Claim:
+    held = load(db, claim.delivery.call_id)
+    found = events(db, claim.delivery.call_id, claim.delivery.seq - 1, 1)
+    if held is None or not found:
+        return claim
+    agent = sqlite_records.get(db, Agent, held.call.agent_id, None)
+    return claim._replace(call=held.call, event=found[0], agent=agent)
 
 
 def create(db: apsw.Connection, call: Call) -> None:

@@ -21,7 +21,14 @@ assert COLUMNS[-1] == "number"  # noqa: S101 - the statements below rely on it
 # index only for a condition it can read.
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM deliveries"  # noqa: S608
 _INSERT = f"INSERT INTO deliveries ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))})"  # noqa: S608
-_UPDATE = "UPDATE deliveries SET state = ?, next_at = ?, attempt = ?, error = ? WHERE number = ?"
+_FINISH = """
+    UPDATE deliveries SET state = ?, next_at = ?, attempt = coalesce(?, attempt), error = ?
+    WHERE id = ? AND state = 'inflight' RETURNING endpoint_id
+"""
+_PUT_BACK = """
+    UPDATE deliveries SET state = 'due', next_at = ? WHERE state IN ('due', 'inflight') AND state = 'inflight'
+"""
+"""The first condition names the index of all that is unfinished."""
 _WAITING = """
     WITH RECURSIVE waiting (endpoint_id) AS (
         SELECT min(endpoint_id) FROM deliveries WHERE state = 'due'
@@ -67,8 +74,12 @@ def next_at(db: apsw.Connection) -> int | None:
     return None if row is None or row[0] is None else int(row[0])
 
 
-def claim(db: apsw.Connection, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
-    """Take what is due; see the port."""
+def claim(
+    db: apsw.Connection, now: int, limit: int, cap: int, free: Mapping[str, int], finished: Iterable[Finished]
+) -> list[Claim]:
+    """Record what is finished, then take what is due; see the port."""
+    for one in finished:
+        _finish(db, one)
     claims: list[Claim] = []
     for endpoint_id in [str(row[0]) for row in db.execute(_WAITING, (now,))]:
         endpoint = sqlite_records.get(db, WebhookEndpoint, endpoint_id, None)
@@ -96,17 +107,15 @@ def _skip(db: apsw.Connection, endpoint_id: str) -> None:
     )
 
 
-def finish(db: apsw.Connection, finished: Finished) -> None:
-    """Record what became of a claimed delivery."""
-    row = db.execute(f"{_SELECT} WHERE id = ? AND state = 'inflight'", (finished.delivery_id,)).fetchone()
+def _finish(db: apsw.Connection, finished: Finished) -> None:
+    made = finished.attempt.attempt if finished.attempt is not None else None
+    row = db.execute(_FINISH, (finished.state, finished.next_at, made, finished.error, finished.delivery_id)).fetchone()
     if row is None:
         return
-    delivery = rules.attempted(_delivery(row), finished)
-    db.execute(_UPDATE, (delivery.state, delivery.next_at, delivery.attempt, delivery.error, delivery.number))
     if finished.attempt is not None:
         record(db, finished.attempt)
     if finished.endpoint_status is not None:
-        endpoint = sqlite_records.get(db, WebhookEndpoint, delivery.endpoint_id, None)
+        endpoint = sqlite_records.get(db, WebhookEndpoint, str(row[0]), None)
         changed = rules.restated(endpoint, finished) if endpoint is not None else None
         if changed is not None:
             sqlite_records.put(db, changed)
@@ -123,7 +132,7 @@ def record(db: apsw.Connection, attempt: Attempt) -> None:
 
 def put_back(db: apsw.Connection, now: int) -> int:
     """Make every claimed delivery due again."""
-    db.execute("UPDATE deliveries SET state = 'due', next_at = ? WHERE state = 'inflight'", (now,))
+    db.execute(_PUT_BACK, (now,))
     return db.changes()
 
 

@@ -18,6 +18,7 @@ from onhook.store.outbox import (
     Replay,
     WebhookEndpoint,
 )
+from onhook.store.store import Agent
 
 UNFINISHED = (DeliveryState.DUE, DeliveryState.INFLIGHT)
 
@@ -30,10 +31,12 @@ class MemoryOutbox:
         endpoints: Callable[[], dict[str, WebhookEndpoint]],
         call: Callable[[str], Call | None],
         put: Callable[[WebhookEndpoint], None],
+        agent: Callable[[str], Agent | None],
     ) -> None:
         self._endpoints = endpoints
         self._call = call
         self._put = put
+        self._agent = agent
         self._deliveries: dict[int, Delivery] = {}
         self._attempts: list[Attempt] = []
         self._log: list[LoggedEvent] = []
@@ -194,7 +197,12 @@ class MemoryOutbox:
     def _take(self, delivery: Delivery, endpoint: WebhookEndpoint) -> Claim:
         taken = msgspec.structs.replace(delivery, state=DeliveryState.INFLIGHT)
         self._deliveries[delivery.number] = taken
-        return Claim(taken, endpoint)
+        call = self._call(taken.call_id)
+        events = (one.event for one in self._log if (one.event.call_id, one.event.seq) == (taken.call_id, taken.seq))
+        event = next(events, None)
+        if call is None or event is None:
+            return Claim(taken, endpoint)
+        return Claim(taken, endpoint, call, event, self._agent(call.agent_id))
 
     def _skip(self, endpoint_id: str) -> None:
         for one in self._in(DeliveryState.DUE):

@@ -15,6 +15,7 @@ from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finishe
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
     MAX_PAGE,
+    Agent,
     ApiKey,
     CallFilter,
     ConflictError,
@@ -53,7 +54,7 @@ class MemoryStore:
         self._events: dict[str, list[Event]] = {}
         self._snapshots: dict[str, bytes] = {}
         self._once = MemoryOnce()
-        self._outbox = MemoryOutbox(self._endpoints, lambda call_id: self._call(call_id, None), self._set)
+        self._outbox = MemoryOutbox(self._endpoints, lambda call_id: self._call(call_id, None), self._set, self._agent)
 
     async def open(self) -> None:
         """Do nothing: a dictionary is open."""
@@ -236,15 +237,14 @@ class MemoryStore:
         """Return the earliest `next_at` of what is due, None when nothing is."""
         return self._outbox.next_at()
 
-    async def claim(self, now: int, limit: int, cap: int, free: Mapping[str, int]) -> list[Claim]:
-        """Take at most `limit` deliveries that are due, at most `cap` or what `free` says for each endpoint."""
+    async def claim(
+        self, now: int, limit: int, cap: int, free: Mapping[str, int], finished: Sequence[Finished] = ()
+    ) -> list[Claim]:
+        """Record what is finished, then take what is due, at most `cap` or what `free` says for each endpoint."""
         await self._writable()
+        for one in finished:
+            self._outbox.finish(one)
         return self._outbox.claim(now, limit, cap, free)
-
-    async def finish(self, finished: Finished) -> None:
-        """Record what became of a claimed delivery, its attempt and its endpoint's status, together."""
-        await self._writable()
-        self._outbox.finish(finished)
 
     async def put_back(self, now: int) -> int:
         """Make every claimed delivery due again, at once; return how many."""
@@ -352,6 +352,9 @@ class MemoryStore:
 
     def _set(self, record: Record) -> None:
         self._records[type(record), record.id] = record
+
+    def _agent(self, agent_id: str) -> Agent | None:
+        return next((one for one in self._of(Agent) if one.id == agent_id), None)
 
     def _endpoints(self) -> dict[str, WebhookEndpoint]:
         return {one.id: one for one in self._of(WebhookEndpoint)}

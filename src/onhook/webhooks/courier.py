@@ -70,6 +70,7 @@ class Courier:
         self._breakers = Breakers()
         self._under_way: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._finished: list[Finished] = []
         self._wake = asyncio.Event()
         self._purge_at = clock.monotonic()
         self._running: asyncio.Task[None] | None = None
@@ -94,8 +95,11 @@ class Courier:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        now, finished = self._clock.now_ms(), tuple(self._finished)
+        self._finished.clear()
         try:
-            await self._store.put_back(self._clock.now_ms())
+            await self._store.claim(now, 0, 0, {}, finished)
+            await self._store.put_back(now)
         except StoreError:
             logger.exception("deliveries under way are put back at the next start")
 
@@ -124,9 +128,9 @@ class Courier:
         """Start what can be started; return how long to sleep at most (seconds)."""
         try:
             await self._purge()
-            return await self._dispatch()
+            return await self._exchange()
         except StoreError:
-            logger.exception("the outbox cannot be read; trying again")
+            logger.exception("the outbox is out of reach; trying again")
             return STORE_RETRY_S
 
     async def _pause(self, longest_s: float) -> None:
@@ -134,18 +138,18 @@ class Courier:
         await self._wake.wait()
         timer.cancel()
 
-    async def _dispatch(self) -> float:
-        room = self._limits.total - len(self._tasks)
-        first = await self._store.next_delivery_at()
-        now = self._clock.now_ms()
-        if first is None or room <= 0:
+    async def _exchange(self) -> float:
+        """Hand in what is finished, start what is due; return how long there is nothing to do (seconds)."""
+        first, now = await self._store.next_delivery_at(), self._clock.now_ms()
+        room, finished = self._limits.total - len(self._tasks), tuple(self._finished)
+        if finished or (room > 0 and first is not None and first <= now):
+            claims = await self._store.claim(now, room, self._limits.per_endpoint, self._free(), finished)
+            del self._finished[: len(finished)]
+            for claim in claims:
+                self._start(claim)
+        if first is None or first <= now:
             return POLL_S
-        if first > now:
-            return min(POLL_S, (first - now) / 1000)
-        claims = await self._store.claim(now, room, self._limits.per_endpoint, self._free())
-        for claim in claims:
-            self._start(claim)
-        return POLL_S
+        return min(POLL_S, (first - now) / 1000)
 
     def _free(self) -> dict[str, int]:
         """Return the room of each endpoint that has less than all of it."""
@@ -171,10 +175,10 @@ class Courier:
     # one delivery
 
     async def _deliver(self, claim: Claim) -> None:
-        await self._record(await self._attempt(claim))
+        self._finished.append(await self._attempt(claim))
 
     async def _attempt(self, claim: Claim) -> Finished:
-        body = await self._body(claim)
+        body = self._body(claim)
         if body is None:
             error = "does not apply to this call"
             return Finished(claim.delivery.id, DeliveryState.SKIPPED, self._clock.now_ms(), error=error)
@@ -185,31 +189,12 @@ class Courier:
             self._breakers.failed(claim.endpoint.id, self._clock.monotonic())
         return retries.finished(claim, tried, self._clock.now_ms(), self._chance)
 
-    async def _body(self, claim: Claim) -> bytes | None:
-        delivery = claim.delivery
-        call = await self._store.get_call(delivery.call_id, None)  # also when its environment has deleted it
-        events = await self._store.events(delivery.call_id, after=delivery.seq - 1, limit=1)
-        if call is None or not events:
+    def _body(self, claim: Claim) -> bytes | None:
+        call, event = claim.call, claim.event
+        if call is None or event is None:
             return None
-        agent = await self._store.get(Agent, call.agent_id, call.environment_id)
         render = self._renderers[claim.endpoint.dialect]
-        return render(delivery, call_as_of(call, events[0]), events[0], agent, claim.endpoint)
-
-    async def _record(self, finished: Finished) -> None:
-        """Write down what became of a delivery; a store that is away is asked again, for it is not to be made twice."""
-        while True:
-            try:
-                await self._store.finish(finished)
-            except StoreError:
-                logger.exception("delivery %s not recorded yet", finished.delivery_id)
-                await self._sleep(STORE_RETRY_S)
-                continue
-            return
-
-    async def _sleep(self, seconds: float) -> None:
-        passed = asyncio.Event()
-        self._clock.call_later(seconds, passed.set)
-        await passed.wait()
+        return render(claim.delivery, call_as_of(call, event), event, claim.agent, claim.endpoint)
 
     async def _purge(self) -> None:
         """Delete what is too old, a batch at a time, once an hour."""

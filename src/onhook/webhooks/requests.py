@@ -1,5 +1,6 @@
 """From a body to a signed request."""
 
+import functools
 from collections.abc import Callable
 
 from onhook.calls.call import Dialect
@@ -10,6 +11,8 @@ from onhook.webhooks.signatures import body_signature, retell_signature, standar
 from onhook.webhooks.transport import Request
 
 USER_AGENT = "onhook"
+SECRETS_KEPT = 256
+"""Decrypted secrets kept at hand, each for as long as others are not used more."""
 RESERVED = frozenset({"host", "content-length", "connection", "transfer-encoding"})
 """Headers that belong to the connection. An endpoint's own replace neither these nor ours."""
 
@@ -23,7 +26,7 @@ class RequestMaker:
 
     def __init__(self, store: Store, decrypt: Callable[[str], str], clock: Clock, talkover_header: str) -> None:
         self._store = store
-        self._decrypt = decrypt
+        self._decrypt = functools.lru_cache(SECRETS_KEPT)(decrypt)
         self._clock = clock
         self._talkover_header = talkover_header
 

@@ -19,7 +19,6 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_moment ON deliveries (next_at) WHERE state = 'due';
 CREATE INDEX deliveries_by_endpoint ON deliveries (endpoint_id, next_at) WHERE state = 'due';
 CREATE INDEX deliveries_by_call ON deliveries (endpoint_id, call_id, number) WHERE state IN ('due', 'inflight');
-CREATE INDEX deliveries_inflight ON deliveries (number) WHERE state = 'inflight';
 
 -- `number` grows in the order in which attempts were finished.
 CREATE TABLE attempts (
