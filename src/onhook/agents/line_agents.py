@@ -29,11 +29,13 @@ class LineAgents:
         self._live = live
         self._greeting = greeting
         self._engine = engine
+        self._answered: set[str] = set()
         self._echoing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_answered(self, call_id: str) -> None:
         """Begin to speak on a call that was just answered."""
+        self._answered.add(call_id)
         task = asyncio.get_running_loop().create_task(self._begin(call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -45,6 +47,7 @@ class LineAgents:
 
     def on_ended(self, call_id: str) -> None:
         """Forget a call."""
+        self._answered.discard(call_id)
         self._echoing.discard(call_id)
 
     async def _begin(self, call_id: str) -> None:
@@ -56,7 +59,7 @@ class LineAgents:
         except StoreError:
             logger.exception("call %s stays silent: its agent cannot be read", call_id)
             return
-        if agent is None or agent.kind == LineAgentKind.SILENCE or call_id not in self._live:
+        if agent is None or agent.kind == LineAgentKind.SILENCE or call_id not in self._answered:
             return
         self._engine.send_audio(call_id, self._greeting)
         if agent.kind == LineAgentKind.ECHO:

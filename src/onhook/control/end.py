@@ -141,12 +141,10 @@ class Ending:
         waiter: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(call_id, set()).add(waiter)
         try:
-            # The end may have been written between the stop's commit and this line.
-            current = await self._store.get_call(call_id, None)
-            if current is not None and current.state is State.ENDED:
-                return current
             async with asyncio.timeout(seconds):
-                return await waiter
+                # The end may have been written between the stop's commit and this line.
+                current = await self._store.get_call(call_id, None)
+                return current if current is not None and current.state is State.ENDED else await waiter
         except TimeoutError:
             return None
         finally:
