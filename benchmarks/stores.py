@@ -21,7 +21,7 @@ def now_ms() -> int:
 
 async def answered_calls(store: Store, count: int) -> list[str]:
     """Put answered calls into a store; return their ids."""
-    calls = [_call() for _ in range(count)]
+    calls = [new_call() for _ in range(count)]
     await asyncio.gather(*(store.create_call(call) for call in calls))
     at = now_ms()
     answered = EventType.ANSWERED
@@ -39,7 +39,8 @@ def stop_order(call_id: str) -> StopOrder:
     return StopOrder(call_id, Cause("api_key:key_bench", Reason.API_STOP, q850=16), now_ms(), "default")
 
 
-def _call() -> Call:
+def new_call() -> Call:
+    """Return a call that is about to be dialled, in the environment `default`."""
     at = now_ms()
     return Call(
         id=new_call_id(Dialect.NATIVE),
