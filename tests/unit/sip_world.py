@@ -29,19 +29,24 @@ E = TypeVar("E", bound=LegEvent)
 
 
 class FakeNetwork:
-    """Records what is sent; `refuse` makes `connect` fail, `names` resolves host names."""
+    """Records what is sent; `refuse` makes `connect` fail, `down` loses messages, `names` resolves host names."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, Destination]] = []
         self.refuse = False
+        self.down = False
         self.names: dict[str, str] = {}
 
     @property
     def address(self) -> tuple[str, int]:
         return "192.0.2.1", 5070
 
-    def send(self, data: bytes, destination: Destination) -> None:
+    def send(self, data: bytes, destination: Destination, on_left: Callable[[], None] | None = None) -> None:
+        if self.down:
+            return
         self.sent.append((data, destination))
+        if on_left is not None:
+            on_left()
 
     async def connect(self, destination: Destination) -> Destination:
         if self.refuse:

@@ -246,3 +246,25 @@ async def test_a_bye_is_not_given_up_because_the_network_says_that_nobody_is_the
     assert world.count("BYE") == 2, "an ICMP message may be forged, and a proxy may be failing over"
     world.clock.advance(31.6)
     assert (world.proof.result, world.proof.method) == (Result.UNCONFIRMED, Method.BYE)
+
+
+async def test_the_proof_tells_of_no_bye_that_never_left() -> None:
+    world = World()
+    await world.answered()
+    world.network.down = True
+    world.hang_up()
+    world.clock.advance(32.1)
+    assert (world.proof.result, world.proof.steps, world.proof.bye_sent_at) == (Result.UNCONFIRMED, (), None)
+
+
+async def test_a_bye_counts_from_when_it_really_left() -> None:
+    world = World()
+    await world.answered()
+    world.network.down = True
+    world.hang_up()
+    world.clock.advance(3)
+    world.network.down = False
+    world.clock.advance(0.5)
+    world.reply(world.last("BYE"), 200)
+    (step,) = world.proof.steps
+    assert (step.count, step.at, world.count("BYE")) == (1, world.clock.now_ms(), 1)

@@ -189,3 +189,24 @@ async def test_of_too_many_connections_of_others_the_quietest_is_closed(
         assert await reader.readexactly(2) == b"\r\n"
     for _, writer in (busy, quiet, newcomer):
         writer.close()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_message_counts_as_sent_when_it_is_with_the_kernel(
+    one: Sockets, other: Sockets, transport: str
+) -> None:
+    left = asyncio.Event()
+    one.transport.send(MESSAGE, other.at(transport), left.set)
+    assert left.is_set() is (transport == "udp"), "a TCP connection is yet to be opened"
+    await other.received.get()
+    assert left.is_set()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_message_that_cannot_leave_does_not_count(one: Sockets, transport: str) -> None:
+    left = asyncio.Event()
+    nobody = Destination("tcp", HOST, closed_port(socket.SOCK_STREAM))
+    one.transport.send(b"x" * 70_000, nobody if transport == "tcp" else Destination("udp", HOST, 5099), left.set)
+    if transport == "tcp":
+        assert await one.dead.get() == nobody
+    assert not left.is_set()

@@ -67,8 +67,8 @@ class Clearance:
 
     @property
     def steps(self) -> list[ProofStep]:
-        """Every BYE of this dialog, ours and the far end's, in order of time."""
-        ours = [step_of(transaction, self.dialog.remote_tag) for transaction in self._transactions]
+        """Every BYE of this dialog that was on the wire, ours and the far end's, in order of time."""
+        ours = [step_of(transaction, self.dialog.remote_tag) for transaction in self._transactions if transaction.sends]
         return sorted([*ours, *self._far_steps], key=lambda step: step.at)
 
     def send_bye(self, cause: Cause) -> None:

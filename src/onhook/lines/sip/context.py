@@ -11,6 +11,7 @@ from onhook.lines.engine import LineEvents, SnapshotJournal
 from onhook.lines.media.session import MediaPort
 from onhook.lines.sip.address import Destination
 from onhook.lines.sip.layer import TransactionLayer
+from onhook.lines.sip.machine import OnLeft
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 
@@ -46,8 +47,11 @@ class Network(Protocol):
         """The bound host and port."""
         ...
 
-    def send(self, data: bytes, destination: Destination) -> None:
-        """Send one message to a numeric destination; failures come back as `unreachable`."""
+    def send(self, data: bytes, destination: Destination, on_left: OnLeft | None = None) -> None:
+        """Send one message to a numeric destination; failures come back as `unreachable`.
+
+        `on_left` is called when the message is with the kernel.
+        """
         ...
 
     async def connect(self, destination: Destination) -> Destination:

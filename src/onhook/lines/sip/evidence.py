@@ -41,7 +41,8 @@ class Evidence:
             return Proof(Result.CONFIRMED, method, steps, self.invite.status_at)
         if self.cancel is not None:
             return Proof(Result.UNCONFIRMED, Method.CANCEL, tuple(self._cancel_steps()))
-        return Proof(Result.UNCONFIRMED, Method.TIMEOUT, (step_of(self.invite),))
+        steps = (step_of(self.invite),) if self.invite.sends else ()
+        return Proof(Result.UNCONFIRMED, Method.TIMEOUT, steps)
 
     def _of_dialogs(self) -> Proof:
         clearances = list(self.clearances.values())
@@ -54,4 +55,4 @@ class Evidence:
         return Proof(worst, method, steps, confirmed_at)
 
     def _cancel_steps(self) -> list[ProofStep]:
-        return [step_of(self.cancel)] if self.cancel else []
+        return [step_of(self.cancel)] if self.cancel and self.cancel.sends else []

@@ -234,7 +234,7 @@ class Leg:
     def _announce(self) -> None:
         invite = self._evidence.invite
         if invite is not None and invite.request.cseq.sequence == 1:
-            self._tell(Dialed(self.identity.call_id, invite.first_sent_at))
+            self._tell(Dialed(self.identity.call_id, invite.first_sent_at or self._context.clock.now_ms()))
 
     def _retry(self) -> None:
         self._context.spawn(self.launch())

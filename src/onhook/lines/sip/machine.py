@@ -25,12 +25,18 @@ from onhook.lines.sip.transaction import (
     Timing,
 )
 
+OnLeft = Callable[[], None]
+"""Told that a message left."""
+
 
 class Wire(Protocol):
     """Where bytes leave."""
 
-    def send(self, data: bytes, destination: Destination) -> None:
-        """Send one message. Failures are reported to the transaction layer, never raised."""
+    def send(self, data: bytes, destination: Destination, on_left: OnLeft | None = None) -> None:
+        """Send one message; `on_left` is called when it is with the kernel, which may be later or never.
+
+        Failures are reported to the transaction layer, never raised.
+        """
         ...
 
 
@@ -130,8 +136,8 @@ class Transaction:
 class ClientTransaction(Transaction):
     """One request of ours.
 
-    It counts what a capture would show: `sends`, `first_sent_at`, `last_sent_at`, and the last `status` with the moment
-    it first came, `status_at` (ms since the epoch).
+    It counts what a capture would show, not what was tried: `sends`, `first_sent_at`, `last_sent_at`, and the last
+    `status` with the moment it first came, `status_at` (ms since the epoch).
     """
 
     def __init__(
@@ -149,6 +155,7 @@ class ClientTransaction(Transaction):
         self.last_sent_at = 0
         self.status: int | None = None
         self.status_at: int | None = None
+        self._breaks = 0
         self._on_response = on_response
         self._response: Response | None = None
         self._data = request.encode()
@@ -174,16 +181,18 @@ class ClientTransaction(Transaction):
         self.happen(_response_event(response.status))
 
     def _send(self) -> None:
-        now = self._services.clock.now_ms()
+        self._services.wire.send(self._data, self.destination, self._left)
+
+    def _left(self) -> None:
         self.sends += 1
-        self.first_sent_at = self.first_sent_at or now
-        self.last_sent_at = now
-        self._services.wire.send(self._data, self.destination)
+        self.last_sent_at = self._services.clock.now_ms()
+        self.first_sent_at = self.first_sent_at or self.last_sent_at
 
     def _repeat(self) -> None:
         """Over UDP timer E runs anyway; over TCP it runs once for each connection that broke."""
         if Timer.E not in self._timers:
-            self._run(Timer.E, self.sends - 1)
+            self._run(Timer.E, self._breaks)
+            self._breaks += 1
 
     def _pass(self) -> None:
         if self._response is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from onhook.lines.sip.address import Destination
+from onhook.lines.sip.machine import OnLeft
 from onhook.lines.sip.stream import MessageStream, StreamError
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class TcpConnections:
         self._accepted: dict[_Link, None] = {}
         """Links that others opened, the quietest first."""
         self._opening: dict[Destination, asyncio.Task[None]] = {}
-        self._waiting: dict[Destination, list[bytes]] = {}
+        self._waiting: dict[Destination, list[tuple[bytes, OnLeft | None]]] = {}
         self._server: asyncio.Server | None = None
         self._closed = False
 
@@ -73,15 +74,16 @@ class TcpConnections:
             if destination not in self._links:
                 raise ConnectionRefusedError(f"no TCP connection to {destination.host}:{destination.port}")
 
-    def send(self, data: bytes, destination: Destination) -> None:
-        """Send on the connection to `destination`, or open one and send then."""
+    def send(self, data: bytes, destination: Destination, on_left: OnLeft | None = None) -> None:
+        """Send on the connection to `destination`, or open one and send then; call `on_left` when it is written."""
         link = self._links.get(destination)
         if link is not None:
-            link.write(data)
+            if link.write(data) and on_left is not None:
+                on_left()
         elif not self._closed:
             waiting = self._waiting.setdefault(destination, [])
             if len(waiting) < _MAX_WAITING:
-                waiting.append(data)
+                waiting.append((data, on_left))
             self._open(destination)
 
     def _open(self, destination: Destination) -> asyncio.Task[None]:
@@ -102,8 +104,8 @@ class TcpConnections:
         waiting = self._waiting.pop(destination, [])
         if destination not in self._links:
             self._on_unreachable(destination)
-        for data in waiting if destination in self._links else []:
-            self.send(data, destination)
+        for data, on_left in waiting if destination in self._links else []:
+            self.send(data, destination, on_left)
 
     def link_made(self, link: "_Link", destination: Destination) -> None:
         """Register a connection."""
@@ -174,14 +176,15 @@ class _Link(asyncio.Protocol):
         for message in messages:
             self._connections.received(message, self._destination)
 
-    def write(self, data: bytes) -> None:
-        """Send; a far end that does not read is cut off."""
-        if self._transport is None:
-            return
+    def write(self, data: bytes) -> bool:
+        """Send; False when that cannot be. A far end that does not read is cut off."""
+        if self._transport is None or self._transport.is_closing():
+            return False
         if self._transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
             self._transport.abort()
-        else:
-            self._transport.write(data)
+            return False
+        self._transport.write(data)
+        return True
 
     def close(self) -> None:
         """Close after what is buffered has left."""

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 from onhook.lines.sip.address import Destination
+from onhook.lines.sip.machine import OnLeft
 from onhook.lines.sip.tcp import TcpConnections
 from onhook.lines.sip.udp import UdpSocket
 
@@ -63,9 +64,9 @@ class Transport:
         self._udp.close()
         await self._tcp.close()
 
-    def send(self, data: bytes, destination: Destination) -> None:
-        """Send one message; over UDP it is with the kernel when this returns."""
-        (self._udp if destination.transport == "udp" else self._tcp).send(data, destination)
+    def send(self, data: bytes, destination: Destination, on_left: OnLeft | None = None) -> None:
+        """Send one message; over UDP it is with the kernel when this returns. `on_left` is called when it is."""
+        (self._udp if destination.transport == "udp" else self._tcp).send(data, destination, on_left)
 
     async def connect(self, destination: Destination) -> Destination:
         """Resolve a destination and open its connection. Raises `OSError`."""

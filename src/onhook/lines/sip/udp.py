@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from onhook.lines.sip.address import Destination
+from onhook.lines.sip.machine import OnLeft
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class UdpSocket:
         self._on_datagram = on_datagram
         self._on_unreachable = on_unreachable
         self._socket: socket.socket | None = None
-        self._waiting: deque[tuple[bytes, Destination]] = deque()
+        self._waiting: deque[tuple[bytes, Destination, OnLeft | None]] = deque()
 
     def open(self, host: str, port: int) -> int:
         """Bind; return the port. Raises `OSError`."""
@@ -73,15 +74,15 @@ class UdpSocket:
             self._socket = None
         self._waiting.clear()
 
-    def send(self, data: bytes, destination: Destination) -> None:
-        """Send now if the kernel takes it, else as soon as it does."""
-        if self._waiting or not self._try_send(data, destination):
+    def send(self, data: bytes, destination: Destination, on_left: OnLeft | None = None) -> None:
+        """Send now if the kernel takes it, else as soon as it does; then call `on_left`."""
+        if self._waiting or not self._try_send(data, destination, on_left):
             if not self._waiting and self._socket is not None:
                 asyncio.get_running_loop().add_writer(self._socket.fileno(), self._writable)
             if len(self._waiting) < _BACKLOG:
-                self._waiting.append((data, destination))
+                self._waiting.append((data, destination, on_left))
 
-    def _try_send(self, data: bytes, destination: Destination) -> bool:
+    def _try_send(self, data: bytes, destination: Destination, on_left: OnLeft | None) -> bool:
         """Return False when the kernel's buffer is full."""
         for _ in range(2):  # A failed send may only report the ICMP error of an earlier one.
             if self._socket is None:
@@ -94,6 +95,8 @@ class UdpSocket:
                 self._drain_errors()
                 last = error
             else:
+                if on_left is not None:
+                    on_left()
                 return True
         log.warning("nothing could be sent to %s:%d: %s", destination.host, destination.port, last)
         if last.errno in _UNREACHABLE - {errno.ECONNREFUSED}:  # That one stands in the error queue, with its sender.
