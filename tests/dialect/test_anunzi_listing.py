@@ -161,6 +161,8 @@ async def test_filters_on_what_is_known(rig: Rig, client: httpx.AsyncClient) -> 
         {"start_timestamp": number("lt", start + MINUTE)},
         {"start_timestamp": number("eq", start)},
         {"start_timestamp": between(start - 1, start + 1)},
+        {"start_timestamp": between(-1e300, 1e300)},
+        {"start_timestamp": number("gt", start - 0.5)},
         {"metadata": [text("sw", "a") | {"key": "crm"}, number("gt", 4) | {"key": "n"}]},
         {"metadata": [{"type": "present", "op": "pr", "key": "crm"}]},
         {"dynamic_variables": [one_of("Ada") | {"key": "name"}]},
@@ -169,6 +171,7 @@ async def test_filters_on_what_is_known(rig: Rig, client: httpx.AsyncClient) -> 
         {"disconnection_reason": one_of("dial_busy")},
         {"call_status": one_of("not_connected")},
         {"end_timestamp": number("gt", 0)},
+        {"user_sentiment": one_of("Unknown")},
         {"to_number": text("co", "0102")},
         {"metadata": [{"type": "present", "op": "np", "key": "crm"}]},
     ]
@@ -181,6 +184,8 @@ async def test_filters_on_what_is_known(rig: Rig, client: httpx.AsyncClient) -> 
         {"from_number": text("sw", "+1202")},
         {"call_status": one_of("not_connected", "ongoing")},
         {"batch_call_id": text("ne", "b1")},
+        {"data_storage_setting": one_of("everything")},
+        {"start_timestamp": number("ne", 1)},
     ]
     neither: list[dict[str, object]] = [
         {"agent": [{"agent_id": rig.mine.agent_id, "version": [3]}]},
@@ -190,6 +195,10 @@ async def test_filters_on_what_is_known(rig: Rig, client: httpx.AsyncClient) -> 
         {"duration_ms": number("ge", 0)},
         {"start_timestamp": number("gt", start + MINUTE)},
         {"start_timestamp": number("le", start - MINUTE)},
+        {"start_timestamp": number("ge", 1e300)},
+        {"start_timestamp": number("eq", start + 0.5)},
+        {"data_storage_setting": one_of("basic_attributes_only")},
+        {"custom_attributes": [{"type": "present", "op": "pr", "key": "team"}]},
         {"user_sentiment": one_of("Positive")},
         {"call_successful": {"type": "boolean", "op": "eq", "value": True}},
         {"tool_calls": [{"name": "book"}]},
