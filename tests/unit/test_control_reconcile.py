@@ -80,6 +80,20 @@ async def test_a_sweep_leaves_a_call_that_waits_for_its_proof_alone(bench: Bench
     assert (await bench.written(call.id)).state is State.ENDING
 
 
+async def test_a_deleted_call_is_erased_by_a_sweep_once_its_wire_is_settled(bench: Bench) -> None:
+    call = await bench.place()
+    bench.engine.settles = False
+    await bench.ending.request_stop(bench.stop_order(call.id))
+    assert await bench.store.delete_call(call.id, call.environment_id, bench.clock.now_ms())
+    await bench.reconciler.sweep()
+    assert await bench.store.get_call(call.id, None) is not None
+    bench.engine.settle(call.id)
+    await bench.written(call.id)
+    await bench.store.forget_snapshot(call.id)
+    await bench.reconciler.sweep()
+    assert await bench.store.get_call(call.id, None) is None
+
+
 async def test_the_next_life_ends_what_the_last_one_left(bench: Bench) -> None:
     on_the_wire = await bench.place()
     never_sent = await bench.place()
