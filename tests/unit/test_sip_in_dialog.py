@@ -217,3 +217,15 @@ async def test_a_flood_of_strangers_leaves_nothing_and_draws_one_answer_each(met
     again, first = world.responses(method)[-1], world.responses(method)[0]
     assert again.to_tag == first.to_tag != world.responses(method)[1].to_tag
     assert first.to_tag
+
+
+async def test_a_flood_of_reinvites_without_acks_keeps_one_answer_in_the_air() -> None:
+    world = World()
+    invite = await world.answered()
+    for _ in range(50):
+        world.ask("INVITE", invite, body=SDP)
+    world.clock.advance(0.6)
+    assert len(world.responses("INVITE")) == 50 + 1
+    world.ask("ACK", invite, cseq=world._cseq)
+    world.clock.advance(40)
+    assert (len(world.responses("INVITE")), world.of(LegEnded)) == (50 + 1, [])

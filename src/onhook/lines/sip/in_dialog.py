@@ -88,7 +88,7 @@ class InDialogServer:
                 audio.take(ack)
 
     def stop(self) -> None:
-        """The call is ending: repeat no 2xx any more."""
+        """Repeat no 2xx any more."""
         for answer in self._unacknowledged.values():
             answer.stop()
         self._unacknowledged.clear()
@@ -126,6 +126,8 @@ class InDialogServer:
             self._await_ack(transaction)
 
     def _await_ack(self, transaction: ServerTransaction) -> None:
+        """Repeat our 2xx until its ACK; whoever sends the next re-INVITE has got the one before."""
+        self.stop()
         sequence = transaction.request.cseq.sequence
         self._unacknowledged[sequence] = _Answer(self._context, transaction, on_lost=lambda: self._lose(sequence))
 
