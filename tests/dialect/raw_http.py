@@ -99,9 +99,15 @@ async def site(tmp_path: Path, patience_s: float = 10.0) -> AsyncIterator[Site]:
     await rig.store.close()
 
 
+RETELL_PATHS = (
+    "/v2/", "/v3/", "/create-", "/get-", "/update-", "/delete-", "/list-", "/import-phone-number",
+    "/rerun-call-analysis",
+)  # fmt: skip
+
+
 def dialect_of(path: str) -> str:
     """Return the dialect of a path."""
-    return TALKOVER if path.startswith("/api/") else ANUNZI if path.startswith(("/v2/", "/v3/")) else NATIVE
+    return TALKOVER if path.startswith("/api/") else ANUNZI if path.startswith(RETELL_PATHS) else NATIVE
 
 
 def assert_error(path: str, answer: Answer, *statuses: int) -> None:
