@@ -69,8 +69,8 @@ LIST_V2_FIELDS = {
 }  # fmt: skip
 UPDATE_CALL_FIELDS = {"metadata": {}, "custom_attributes": {"a": 1}, "data_storage_setting": "everything"}
 BATCH_FIELDS = {
-    "from_number": "+12025550190", "tasks": [{"to_number": "+12025550101"}], "name": "n", "reserved_concurrency": 1,
-    "trigger_timestamp": 0, "call_time_window": None,
+    "from_number": "+12025550190", "tasks": [{"to_number": "+12025550101", "override_agent_id": "agent_mine"}],
+    "name": "n", "reserved_concurrency": 1, "trigger_timestamp": 0, "call_time_window": None,
 }  # fmt: skip
 RETELL_AGENT_FIELDS = {
     "response_engine": {"type": "custom-llm", "llm_websocket_url": "wss://x"}, "voice_id": "v", "agent_name": "n",
