@@ -78,7 +78,7 @@ RETELL_AGENT_FIELDS = {
     "webhook_events": ["call_ended"], "webhook_timeout_ms": 1000, "language": "de-DE",
 }  # fmt: skip
 IMPORT_FIELDS = {
-    "phone_number": "+12025550177", "termination_uri": "sip.example.com", "sip_trunk_auth_username": "u",
+    "phone_number": "+12025550178", "termination_uri": "sip.example.com", "sip_trunk_auth_username": "u",
     "sip_trunk_auth_password": "p", "transport": "UDP", "nickname": "n", "inbound_agents": None,
     "outbound_agents": [{"agent_id": "agent_mine", "weight": 1}], "inbound_webhook_url": None,
 }  # fmt: skip
