@@ -104,6 +104,14 @@ async def test_a_key_returns_the_call_as_it_stands(rig: Rig, client: httpx.Async
     assert (await create(rig, client, "+12025550101", idempotency_key="k"))["call_status"] == "ended"
 
 
+async def test_a_key_of_a_call_that_was_deleted_places_no_other(rig: Rig, client: httpx.AsyncClient) -> None:
+    call_id = (await create(rig, client, "+12025550101", idempotency_key="k"))["call_id"]
+    await client.delete(f"/v2/delete-call/{call_id}")
+
+    assert (await create(rig, client, "+12025550101", idempotency_key="k"))["call_id"] == call_id
+    assert len(rig.engine.legs) <= 1
+
+
 # --- the blind retries of the SDKs -------------------------------------------------------------------
 
 

@@ -111,13 +111,13 @@ class Placer:
         """Place a call under the id that the order names, or return the one that has it. Raises as `place`."""
         if order.call_id is None:
             raise ValueError("the order names no call")
-        placed = await self._store.get_call(order.call_id, order.environment_id)
+        placed = await self._store.get_call(order.call_id, None)  # also when it was deleted meanwhile
         if placed is not None:
             return placed
         try:
             return await self.place(order)
         except ConflictError:
-            placed = await self._store.get_call(order.call_id, order.environment_id)
+            placed = await self._store.get_call(order.call_id, None)
             if placed is None:
                 raise
             return placed
