@@ -113,6 +113,13 @@ async def test_no_invite_may_leave_after_a_stop(store: Store) -> None:
     assert await store.snapshots() == {call.id: b"first"}
 
 
+async def test_an_invite_with_credentials_may_leave_after_a_180_but_none_after_the_answer(store: Store) -> None:
+    call = await added(store, state=State.RINGING)
+    assert await store.save_snapshot(call.id, b"challenged", before_invite=True)
+    talking = await answered(store)
+    assert not await store.save_snapshot(talking.id, b"too late", before_invite=True)
+
+
 async def test_a_snapshot_changes_in_any_state_and_outlives_the_end_until_it_is_forgotten(store: Store) -> None:
     call, other = await answered(store), await added(store)
     assert await store.save_snapshot(other.id, b"other", before_invite=False)

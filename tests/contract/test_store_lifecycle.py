@@ -71,7 +71,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def snapshot(self) -> None:
-        may = self.seen[-1].state is State.DIALING
+        may = self.seen[-1].state in (State.DIALING, State.RINGING)
         assert self.run(self.store.save_snapshot(self.seen[0].id, b"x", before_invite=True)) is may
 
     @rule()

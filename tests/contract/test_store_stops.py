@@ -198,3 +198,20 @@ async def test_later_evidence_replaces_the_proof_and_moves_nothing_else(store: S
 async def test_a_live_call_has_no_end_to_prove(store: Store) -> None:
     call = await answered(store)
     assert await store.append_proof(call.id, NOW + 120, CONFIRMED) == call
+
+
+# --- snapshots at the end
+
+
+async def test_a_confirmed_end_takes_the_snapshot_along(store: Store) -> None:
+    call = await added(store)
+    await store.save_snapshot(call.id, b"leg", before_invite=False)
+    await store.settle(settlement(call, NOW + 60))
+    assert await store.snapshots() == {}
+
+
+async def test_an_unconfirmed_end_leaves_the_snapshot_for_the_late_answer(store: Store) -> None:
+    call = await added(store)
+    await store.save_snapshot(call.id, b"leg", before_invite=False)
+    await store.settle(settlement(call, NOW + 60, UNCONFIRMED))
+    assert await store.snapshots() == {call.id: b"leg"}

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 import msgspec
 
 from onhook.calls.call import EventType
-from onhook.calls.proof import Proof, Result
+from onhook.calls.proof import Result
 from onhook.calls.states import State
 from onhook.clock import Clock
 from onhook.control.end import Ending
@@ -90,11 +90,11 @@ class ProgressRecorder:
     def _writes(self, event: LegEvent) -> list[Write]:
         """Return what an event has us write, each a step of its own: what is written is not written again."""
         match event:
-            case LegEnded(call_id, at, proof, audio=audio):
+            case LegEnded(call_id, at, audio=audio):
                 heard: list[Write] = []
                 if audio is not None and audio.flowed:
                     heard = [lambda: self._store.record_progress(_audio(call_id, at, audio))]
-                return [*heard, lambda: self._settle(event), lambda: self._drop_snapshot(call_id, proof)]
+                return [*heard, lambda: self._settle(event)]
             case ProofUpdated(call_id, at, proof):
                 return [
                     lambda: self._store.append_proof(call_id, at, proof),
@@ -108,6 +108,8 @@ class ProgressRecorder:
     async def _settle(self, ended: LegEnded) -> None:
         """Write the end. A watch that the last life left tells of it once more: only a better proof is news then."""
         call = await self._ending.settle(ended)
+        if ended.proof.result is not Result.CONFIRMED:  # The late-answer watch may still need the snapshot.
+            self._clock.call_later(self._late_watch_s, lambda: self._run(self._forget_snapshot(ended.call_id)))
         known = None if call is None else call.proof_so_far.result
         if known is Result.UNCONFIRMED and ended.proof.result is Result.CONFIRMED:
             await self._store.append_proof(ended.call_id, ended.at, ended.proof)
@@ -151,14 +153,7 @@ class ProgressRecorder:
             case DtmfReceived(call_id, at, digit, duration_ms):
                 return Progress(call_id, at, EventType.DTMF, data={"digit": digit, "duration_ms": duration_ms})
 
-    async def _drop_snapshot(self, call_id: str, proof: Proof) -> None:
-        """Forget the snapshot at once when the wire confirmed, else when the late-answer watch is over."""
-        if proof.result is Result.CONFIRMED:
-            await self._store.forget_snapshot(call_id)
-        else:
-            self._clock.call_later(self._late_watch_s, lambda: self._run(self._forget_later(call_id)))
-
-    async def _forget_later(self, call_id: str) -> None:
+    async def _forget_snapshot(self, call_id: str) -> None:
         try:
             await self._store.forget_snapshot(call_id)
         except StoreError:

@@ -13,7 +13,7 @@ import msgspec
 from onhook.calls.call import Call, DataStorage, Dialect, Event, EventType, Stop
 from onhook.calls.causes import outcome_of
 from onhook.calls.proof import Proof
-from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_state
+from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_state, sources
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Delivery, DeliveryState, Finished, WebhookEndpoint
 from onhook.store.store import DetailsChange, Progress, Settlement, StopOrder
@@ -145,6 +145,11 @@ def deleted(held: Held, at: int) -> Change | None:
     if held.call.state in LIVE or held.call.deleted_at is not None:
         return None
     return _change(held, at, None, {}, deleted_at=at)
+
+
+def may_be_invited(state: State) -> bool:
+    """Say whether an INVITE may leave: the first one, or one that answers a challenge, which a 180 may come before."""
+    return state in sources(Input.ANSWER)
 
 
 def visible(call: Call, environment_id: str | None) -> bool:

@@ -138,7 +138,7 @@ class SqliteStore:
         return await self._log(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
-        """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
+        """Store the engine's snapshot. With `before_invite`, only before an answer or a stop; False otherwise."""
         return await self._write(
             lambda db: sqlite_calls.save_snapshot(db, call_id, snapshot, before_invite=before_invite)
         )
@@ -163,10 +163,7 @@ class SqliteStore:
 
     async def settle(self, settlement: Settlement) -> Call | None:
         """Move a call to `ended` with its proof; the only writer of `ended`."""
-        return await self._log(
-            lambda db: sqlite_calls.apply(db, settlement.call_id, lambda held: rules.settled(held, settlement)),
-            urgent=True,
-        )
+        return await self._log(lambda db: sqlite_calls.settle(db, settlement), urgent=True)
 
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
         """Log `proof.updated` with evidence that came after the end."""

@@ -10,11 +10,12 @@ import apsw
 import msgspec
 
 from onhook.calls.call import Call, Event
+from onhook.calls.proof import Result
 from onhook.calls.states import State
 from onhook.store import rules, sqlite_outbox, sqlite_records
 from onhook.store.outbox import Claim
 from onhook.store.rules import Change, Held
-from onhook.store.store import Agent, ConflictError, DetailsChange, StopOrder, Stopped
+from onhook.store.store import Agent, ConflictError, DetailsChange, Settlement, StopOrder, Stopped
 
 Value = int | float | str | bytes | None
 """What a column holds."""
@@ -182,7 +183,7 @@ def erase(db: apsw.Connection, call_ids: Sequence[str]) -> int:
 def save_snapshot(db: apsw.Connection, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
     """Store an engine's snapshot; False when the call is unknown or may not be dialled any more."""
     row = db.execute("SELECT state FROM calls WHERE id = ?", (call_id,)).fetchone()
-    if row is None or (before_invite and row[0] != State.DIALING):
+    if row is None or (before_invite and not rules.may_be_invited(State(row[0]))):
         return False
     db.execute(
         "INSERT INTO snapshots (call_id, snapshot) VALUES (?, ?)"
@@ -195,6 +196,13 @@ def save_snapshot(db: apsw.Connection, call_id: str, snapshot: bytes, *, before_
 def snapshots(db: apsw.Connection) -> dict[str, bytes]:
     """Return every snapshot by call id."""
     return dict(db.execute("SELECT call_id, snapshot FROM snapshots"))
+
+
+def settle(db: apsw.Connection, settlement: Settlement) -> Call | None:
+    """End a call; once its proof is confirmed nobody needs its snapshot."""
+    if settlement.proof.result is Result.CONFIRMED:
+        forget_snapshot(db, settlement.call_id)
+    return apply(db, settlement.call_id, lambda held: rules.settled(held, settlement))
 
 
 def forget_snapshot(db: apsw.Connection, call_id: str) -> None:

@@ -299,7 +299,7 @@ class Store(Outbox, OnceRequests, Protocol):
         ...
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
-        """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
+        """Store the engine's snapshot. With `before_invite`, only before an answer or a stop; False otherwise."""
         ...
 
     async def snapshots(self) -> dict[str, bytes]:
@@ -326,7 +326,8 @@ class Store(Outbox, OnceRequests, Protocol):
     async def settle(self, settlement: Settlement) -> Call | None:
         """Move a call to `ended` with its proof; the only writer of `ended`. Logs `call.ended`, once.
 
-        A call that is `ended` already stays as it is and is returned. The stop's result becomes the proof's.
+        A call that is `ended` already stays as it is and is returned. The stop's result becomes the proof's. A
+        confirmed proof takes the snapshot along: there is nothing left to end.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from onhook.calls.call import Call, Event
-from onhook.calls.proof import Proof
+from onhook.calls.proof import Proof, Result
 from onhook.calls.states import LIVE, State
 from onhook.store import rules
 from onhook.store.idempotency import Begun, OnceRequest
@@ -148,10 +148,10 @@ class MemoryStore:
         return True
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
-        """Store the engine's snapshot. With `before_invite`, only while the call is `dialing`; False otherwise."""
+        """Store the engine's snapshot. With `before_invite`, only before an answer or a stop; False otherwise."""
         await self._writable()
         held = self._calls.get(call_id)
-        if held is None or (before_invite and held.call.state is not State.DIALING):
+        if held is None or (before_invite and not rules.may_be_invited(held.call.state)):
             return False
         self._snapshots[call_id] = snapshot
         return True
@@ -176,7 +176,10 @@ class MemoryStore:
 
     async def settle(self, settlement: Settlement) -> Call | None:
         """Move a call to `ended` with its proof; the only writer of `ended`."""
-        return await self._apply(settlement.call_id, lambda held: rules.settled(held, settlement))
+        call = await self._apply(settlement.call_id, lambda held: rules.settled(held, settlement))
+        if settlement.proof.result is Result.CONFIRMED:
+            self._snapshots.pop(settlement.call_id, None)
+        return call
 
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
         """Log `proof.updated` with evidence that came after the end."""
