@@ -29,6 +29,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 test: $(STAMP) peers lint ## Set up, check the style and types, run all tests
 	$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m coverage run --include='src/onhook/calls/*' -m pytest -q tests/unit/test_call_*.py >/dev/null
+	@$(BIN)/python -m coverage report --fail-under=100 --skip-covered
 
 lint: $(STAMP) ## Style, types, import rules
 	$(BIN)/ruff check
