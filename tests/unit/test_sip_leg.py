@@ -273,6 +273,17 @@ async def test_an_answer_without_usable_audio_is_acked_and_ended(sdp: bytes) -> 
     assert (world.ended.cause.reason, world.proof.result) == (Reason.MEDIA_REJECTED, Result.CONFIRMED)
 
 
+async def test_an_answer_that_lost_its_tag_repeats_the_first_and_is_no_fork() -> None:
+    world = World()
+    invite = await world.place()
+    world.reply(invite, 200, sdp=SDP)
+    await world.idle()
+    world.reply(invite, 200, tag="", sdp=SDP)
+    await world.idle()
+    assert [ack.to_tag for ack in world.requests("ACK")] == ["far", "far"]
+    assert world.requests("BYE") == []
+
+
 async def test_every_other_fork_is_acked_and_ended_and_the_first_goes_on() -> None:
     world = World()
     invite = await world.answered()

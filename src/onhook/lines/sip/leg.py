@@ -193,7 +193,8 @@ class Leg:
         self._server.on_ack(ack, self.audio if self.state in TALKING else None)
 
     def _on_success(self, invitation: Invitation, response: Response) -> None:
-        tag = response.to_tag
+        # A 2xx without a tag beside a dialog repeats the answer; as a fork of its own its BYE could end the call.
+        tag = response.to_tag or self._evidence.primary or ""
         if tag not in self._dialogs:
             self._dialogs[tag] = Dialog.from_answer(invitation.request, response, invitation.destination)
             self._newest = tag
