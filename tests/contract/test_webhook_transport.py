@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 
 from onhook.webhooks.guard import Guard
@@ -148,6 +149,13 @@ async def test_only_the_beginning_of_a_large_answer_is_kept(transport: HttpTrans
         answer = await transport.send(to(f"http://127.0.0.1:{receiver.port}/"))
     assert answer.text == "x" * TEXT_MAX
     assert 0 < sum(len(name) + len(value) for name, value in answer.headers.items()) <= TEXT_MAX
+
+
+async def test_headers_that_are_not_utf_8_can_be_kept(transport: HttpTransport) -> None:
+    async with receiving(b"HTTP/1.1 200 OK\r\nx-name: Zo\xeb\r\ncontent-length: 0\r\n\r\n") as receiver:
+        answer = await transport.send(to(f"http://127.0.0.1:{receiver.port}/"))
+    assert answer.headers["x-name"] == "Zo?"
+    assert "x-name" in msgspec.json.encode(answer).decode()
 
 
 async def test_a_compressed_answer_is_not_unpacked(transport: HttpTransport) -> None:

@@ -59,7 +59,7 @@ class HttpTransport:
         except TimeoutError as error:
             raise NoAnswerError(TIMED_OUT) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswerError(str(error) or type(error).__name__) from error
+            raise NoAnswerError(_storable(str(error)) or type(error).__name__) from error
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
@@ -77,9 +77,14 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     """Return the answer's headers as far as they are to be kept."""
     kept: dict[str, str] = {}
     size = 0
-    for name, value in response.headers.items():
+    for name, value in ((name, _storable(value)) for name, value in response.headers.items()):
         size += len(name) + len(value)
         if size > TEXT_MAX:
             break
         kept[name] = value
     return kept
+
+
+def _storable(text: str) -> str:
+    """Return text that can be written as UTF-8: aiohttp turns bytes that are not UTF-8 into lone surrogates."""
+    return text.encode(errors="replace").decode()
