@@ -2,12 +2,13 @@
 
 import asyncio
 import itertools
+from typing import Any
 
 import pytest
 
 from onhook.calls.call import Dialect, EventType
 from onhook.store.outbox import Backlog
-from onhook.store.store import Progress
+from onhook.store.store import Progress, StoreError
 from onhook.webhooks.courier import Limits
 from onhook.webhooks.retries import DIALECT_DELAYS_S, NATIVE_DELAYS_S
 from onhook.webhooks.transport import Answer, Request
@@ -144,7 +145,11 @@ async def test_a_pause_may_be_asked_for_as_a_date() -> None:
 
 
 async def test_a_pause_that_makes_no_sense_or_comes_with_another_status_is_ignored() -> None:
-    for script in (status(503, retry_after="soon"), status(500, retry_after="600")):
+    for script in (
+        status(503, retry_after="soon"),
+        status(503, retry_after="Mon, 01 Jan 99999999999999999999 00:00:00 GMT"),
+        status(500, retry_after="600"),
+    ):
         async with running_courier() as bench:
             await bench.endpoint()
             bench.transport.script = script
@@ -257,6 +262,50 @@ async def test_a_store_that_is_away_is_asked_again_and_nothing_is_sent_twice() -
         await bench.after(2)
         assert len(bench.transport.sent) == 1
         assert await bench.store.backlog() == Backlog()
+
+
+async def test_a_store_that_cannot_be_read_during_a_delivery_costs_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_courier() as bench:
+        await bench.endpoint(dialect=Dialect.ANUNZI, max_retries=0)
+
+        async def away(*_: object) -> list[Any]:
+            raise StoreError("disk I/O error")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(bench.store, "find", away)  # where the signing key comes from
+            await bench.call()
+        assert bench.transport.sent == []
+        await bench.after(1.3)
+        assert bench.transport.bodies() == ["created 1"]
+        assert await bench.store.backlog() == Backlog()
+
+
+async def test_a_bug_of_ours_is_a_failed_attempt_and_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_courier() as bench:
+        await bench.endpoint()
+        with monkeypatch.context() as broken:
+            broken.setattr(bench.transport, "script", lambda _: 1 / 0)
+            call = await bench.call()
+        await bench.answer(call)
+        assert bench.transport.bodies() == ["created 1", "answered 2"]
+        await bench.after(5.3)
+        assert bench.transport.bodies() == ["created 1", "answered 2", "created 1"]
+        assert [(one.status, one.error) for one in await bench.attempts()] == [
+            ("retrying", "internal error"),
+            ("success", None),
+            ("success", None),
+        ]
+
+
+async def test_a_courier_that_died_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_courier() as bench:
+        assert bench.courier.running
+        monkeypatch.setattr(bench.store, "next_delivery_at", lambda: 1 / 0)
+        await bench.after(0.3)
+        assert not bench.courier.running
+        assert "no webhook is delivered any more" in caplog.text
 
 
 async def test_closing_puts_back_what_is_under_way() -> None:

@@ -6,7 +6,6 @@ and a breaker that leaves it alone for a while.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import Counter
@@ -81,14 +80,19 @@ class Courier:
         if left:
             logger.warning("%d deliveries of an earlier life are made again", left)
         self._running = asyncio.create_task(self._run())
+        self._running.add_done_callback(_stopped)
+
+    @property
+    def running(self) -> bool:
+        """True from `start` to `close`, unless a bug has ended the loop."""
+        return self._running is not None and not self._running.done()
 
     async def close(self) -> None:
         """Take nothing new, give what is under way `grace_s` seconds, and put the rest back."""
         if self._running is None:
             return
         self._running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._running
+        await asyncio.wait({self._running})
         self._running = None
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=self._limits.grace_s)
@@ -169,13 +173,22 @@ class Courier:
         if not self._under_way[claim.endpoint.id]:
             del self._under_way[claim.endpoint.id]
         if not task.cancelled() and task.exception() is not None:
-            logger.error("delivery %s waits for the next start", claim.delivery.id, exc_info=task.exception())
+            logger.error("delivery %s failed on our side", claim.delivery.id, exc_info=task.exception())
+            now = self._clock.now_ms()
+            tried = Tried(b"", now, 0, error="internal error")
+            self._finished.append(retries.finished(claim, tried, now, self._chance))
         self._wake.set()
 
     # one delivery
 
     async def _deliver(self, claim: Claim) -> None:
-        self._finished.append(await self._attempt(claim))
+        try:
+            finished = await self._attempt(claim)
+        except StoreError as error:
+            logger.exception("delivery %s is put off", claim.delivery.id)
+            soon = self._clock.now_ms() + round(STORE_RETRY_S * 1000)
+            finished = Finished(claim.delivery.id, DeliveryState.DUE, soon, error=str(error))
+        self._finished.append(finished)
 
     async def _attempt(self, claim: Claim) -> Finished:
         body = self._body(claim)
@@ -204,3 +217,8 @@ class Courier:
 
     def _since(self, began: float) -> int:
         return round((self._clock.monotonic() - began) * 1000)
+
+
+def _stopped(loop: asyncio.Task[None]) -> None:
+    if not loop.cancelled():
+        logger.critical("no webhook is delivered any more, until the server is restarted", exc_info=loop.exception())

@@ -86,7 +86,7 @@ def _retry_after_s(tried: Tried, now: int) -> float:
     else:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
         asked = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now / 1000
     return min(max(asked, 0.0), RETRY_AFTER_MAX_S)
