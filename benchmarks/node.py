@@ -12,7 +12,7 @@ from onhook.calls.call import Dialect
 from onhook.control.place import PlaceOrder
 from onhook.lines.engine import Answered, LegEnded, LegEvent
 from onhook.provision import DEFAULT_ENVIRONMENT, SandboxFile, ensure_sandbox
-from onhook.server import Node
+from onhook.server import Node, spare_what_stays
 from onhook.settings import Settings
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.store import Agent
@@ -79,4 +79,5 @@ async def running_node(directory: Path, ports: Ports) -> AsyncIterator[BenchNode
         agent = await node.store.get(Agent, sandbox.agent_id, DEFAULT_ENVIRONMENT)
         assert agent is not None
         await node.store.put(msgspec.structs.replace(agent, kind="silence"))
+        spare_what_stays()
         yield BenchNode(node, sandbox)

@@ -228,8 +228,8 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
 def spare_what_stays() -> None:
     """Have the garbage collector pass over all that is loaded, and go on with what comes from now on.
 
-    The modules and schemas of a node are half a million objects for life. A full collection that visits them holds
-    up the event loop, and with it the audio of every call, for 60 ms.
+    The modules and schemas of a node are a hundred thousand objects for life. A full collection that visits them holds
+    up the event loop, and with it the audio of every call, for 70 ms.
     """
     gc.freeze()
     gc.enable()
