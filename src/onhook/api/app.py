@@ -23,8 +23,8 @@ from onhook.api.talkover.errors import TalkOverWording
 
 TALKOVER, ANUNZI, NATIVE = "talkover", "anunzi", "native"
 
-PREFIXES: tuple[tuple[str, str], ...] = (("/api/", TALKOVER), *((prefix, ANUNZI) for prefix in anunzi.PREFIXES))
-"""Which dialect a path speaks; every other path speaks our own."""
+PREFIXES: dict[str, tuple[str, ...]] = {TALKOVER: ("/api/",), ANUNZI: tuple(anunzi.PREFIXES)}
+"""How the paths of a dialect begin; every other path speaks our own."""
 
 WORDINGS: dict[str, Wording] = {TALKOVER: TalkOverWording(), ANUNZI: AnunziWording(), NATIVE: NativeWording()}
 
@@ -58,7 +58,10 @@ def openapi_document(dialect: str) -> dict[str, Any]:
 
 def dialect_of(path: str) -> str:
     """Return the dialect that a path speaks."""
-    return next((dialect for prefix, dialect in PREFIXES if path.startswith(prefix)), NATIVE)
+    for dialect, prefixes in PREFIXES.items():
+        if path.startswith(prefixes):
+            return dialect
+    return NATIVE
 
 
 def _bare_app(dialect: str) -> FastAPI:

@@ -118,12 +118,12 @@ class Ending:
 
     async def _commit(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Make stops durable. Raises `StoreError` when the store refuses, or does not answer in `COMMIT_LIMIT_S`."""
-        commit = asyncio.ensure_future(self._store.request_stops(orders))
-        try:
-            return await asyncio.wait_for(asyncio.shield(commit), COMMIT_LIMIT_S)
-        except TimeoutError as error:
+        commit = asyncio.create_task(self._store.request_stops(orders))
+        done, _ = await asyncio.wait((commit,), timeout=COMMIT_LIMIT_S)  # leaves the task running, as a stop must be
+        if not done:
             commit.add_done_callback(_taken_note_of)
-            raise StoreError(f"the store took longer than {COMMIT_LIMIT_S} s") from error
+            raise StoreError(f"the store took longer than {COMMIT_LIMIT_S} s")
+        return commit.result()
 
     def _end_without_record(self, orders: Sequence[StopOrder]) -> None:
         """Hang up what the stops mean, by our own directory, and keep the orders for the store."""
@@ -164,7 +164,7 @@ def _cause_of(call: Call) -> Cause:
     return call.cause
 
 
-def _taken_note_of(commit: asyncio.Future[list[Stopped | None]]) -> None:
+def _taken_note_of(commit: asyncio.Task[list[Stopped | None]]) -> None:
     """Retrieve the result of a commit that came too late, so that its error is not reported as lost."""
     with contextlib.suppress(asyncio.CancelledError):
         commit.exception()
