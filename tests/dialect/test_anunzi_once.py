@@ -104,6 +104,37 @@ async def test_a_key_returns_the_call_as_it_stands(rig: Rig, client: httpx.Async
     assert (await create(rig, client, "+12025550101", idempotency_key="k"))["call_status"] == "ended"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"from_number": "+12025550999"}, 422),
+        ({"override_agent_id": "agent_unknown"}, 422),
+        ({"override_agent_version": 7}, 422),
+        ({"agent_override": {"agent": {}}}, 400),
+        ({"to_number": "911"}, 400),
+    ],
+)
+async def test_a_refused_request_leaves_its_key_free(
+    rig: Rig, client: httpx.AsyncClient, wrong: dict[str, object], status: int
+) -> None:
+    refused = await client.post("/v2/create-phone-call", json=body(rig, idempotency_key="k") | wrong)
+
+    assert refused.status_code == status
+    await create(rig, client, "+12025550101", idempotency_key="k")
+    assert await calls(rig) == 1
+
+
+async def test_a_key_returns_its_call_though_it_could_not_be_placed_any_more(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    first = await create(rig, client, "+12025550101", idempotency_key="k", override_agent_version=0)
+    await client.patch(f"/update-agent/{rig.mine.agent_id}", json={"agent_name": "Grace"})
+    answer = await client.post("/v2/create-phone-call", json=body(rig, idempotency_key="k", override_agent_version=0))
+
+    assert (answer.status_code, answer.json()["call_id"]) == (201, first["call_id"])
+    assert await calls(rig) == 1
+
+
 async def test_a_key_of_a_call_that_was_deleted_places_no_other(rig: Rig, client: httpx.AsyncClient) -> None:
     call_id = (await create(rig, client, "+12025550101", idempotency_key="k"))["call_id"]
     await client.delete(f"/v2/delete-call/{call_id}")

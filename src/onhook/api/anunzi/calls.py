@@ -11,6 +11,7 @@ from onhook.api.anunzi.mapping import phone_call
 from onhook.api.anunzi.paths import CALL_ID
 from onhook.api.anunzi.placing import agent_by_id, order_for
 from onhook.api.anunzi.schemas import CreatePhoneCall, PhoneCall, UpdateCall
+from onhook.api.errors import ApiError
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.api.stops import proof_header, stop_call
@@ -31,11 +32,10 @@ async def create_phone_call(request: CallerRequest, body: CreatePhoneCall) -> Ph
     caller = request.caller
     nonce = await nonce_of(request, body, body.idempotency_key)
     try:
-        order = await order_for(caller, body.from_number, body)
-        call = await caller.services.placer.place_once(msgspec.structs.replace(order, call_id=f"call_{nonce[:27]}"))
-    except RefusedError as error:
+        call = await _placed(caller, body, f"call_{nonce[:27]}")
+    except ApiError:
         await forget_key(request, body.idempotency_key)
-        raise refused(error) from error
+        raise
     return await _shown(caller, await caller.store.get_call(call.id, caller.environment_id) or call)
 
 
@@ -86,6 +86,18 @@ async def delete_call(request: CallerRequest, call_id: str) -> Response:
     if stopped is None or not await caller.store.delete_call(call_id, caller.environment_id, caller.now_ms()):
         raise failure(422)
     return Response(status_code=204, headers=proof_header(stopped.call))
+
+
+async def _placed(caller: Caller, body: CreatePhoneCall, call_id: str) -> Call:
+    """Place a call under an id, or return the one that has it, even if it could not be placed any more."""
+    placed = await caller.store.get_call(call_id, None)
+    if placed is not None:
+        return placed
+    order = await order_for(caller, body.from_number, body)
+    try:
+        return await caller.services.placer.place_once(msgspec.structs.replace(order, call_id=call_id))
+    except RefusedError as error:
+        raise refused(error) from error
 
 
 def _checked(call_id: str) -> str:
