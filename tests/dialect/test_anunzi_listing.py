@@ -1,6 +1,8 @@
 """Anunzi/Retell: list-calls, its filters and its pages."""
 
 import asyncio
+import base64
+import json
 from typing import Any
 
 import httpx
@@ -114,6 +116,16 @@ async def test_a_malformed_question_is_a_bad_request(client: httpx.AsyncClient, 
 
     assert answer.status_code == 400
     assert answer.json() == {"status": "error", "message": "Invalid request format, please check API reference."}
+
+
+async def test_a_pagination_key_with_a_time_beyond_all_times_is_not_ours(rig: Rig, client: httpx.AsyncClient) -> None:
+    await rig.call()
+    await rig.call()
+    key = (await listed(client, limit=1))["pagination_key"]
+    _, *rest = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
+    forged = base64.urlsafe_b64encode(json.dumps([2**70, *rest]).encode()).decode().rstrip("=")
+
+    assert (await client.post("/v3/list-calls", json={"limit": 1, "pagination_key": forged})).status_code == 400
 
 
 async def test_a_pagination_key_answers_only_the_question_it_came_from(rig: Rig, client: httpx.AsyncClient) -> None:

@@ -83,6 +83,7 @@ async def test_filters_on_what_is_known(rig: Rig, client: httpx.AsyncClient) -> 
         {"batch_call_id": ["batch_call_1"]},
         {"metadata.crm": ["a1"], "metadata": {"other": ["x"]}},
         {"start_timestamp": {"lower_threshold": 10**30}},
+        {"start_timestamp": {"lower_threshold": 10**400}},
     ]
     assert [await ids(client, **one) for one in only_talking] == [[talk]] * len(only_talking)
     assert [await ids(client, **one) for one in only_busy] == [[engaged]] * len(only_busy)

@@ -1,5 +1,6 @@
 """Our own API: calls, their stop and its proof, their timeline."""
 
+import base64
 import re
 from typing import Any
 
@@ -12,6 +13,9 @@ from onhook.calls.states import State
 pytestmark = pytest.mark.dialect
 
 ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+BEYOND = base64.urlsafe_b64encode(b'[%d,"call_1"]' % 2**70).decode().rstrip("=")
+"""A cursor with a time beyond all times."""
 
 
 async def create(rig: Rig, client: httpx.AsyncClient, to: str = "+12025550100", **more: object) -> str:
@@ -168,7 +172,8 @@ async def test_calls_are_listed_by_state_agent_and_search(rig: Rig, client: http
 
 
 @pytest.mark.parametrize(
-    "params", [{"limit": "0"}, {"limit": "1001"}, {"state": "gone"}, {"cursor": "%%"}, {"sort": "x"}]
+    "params",
+    [{"limit": "0"}, {"limit": "1001"}, {"state": "gone"}, {"cursor": "%%"}, {"cursor": BEYOND}, {"sort": "x"}],
 )
 async def test_list_parameters_are_checked(client: httpx.AsyncClient, params: dict[str, str]) -> None:
     assert (await client.get("/v1/calls", params=params)).status_code == 422

@@ -4,13 +4,13 @@ import base64
 import binascii
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from onhook.api.anunzi.errors import failure
-from onhook.api.anunzi.filters import FilterCriteria, matches, narrowed
+from onhook.api.anunzi.filters import FAR, FilterCriteria, matches, narrowed
 from onhook.api.services import Caller
 from onhook.calls.call import Call
 from onhook.store.store import Page
@@ -37,7 +37,7 @@ class ListCalls(BaseModel):
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """Where a page ended, and a fingerprint of the question it answered."""
 
-    at: int
+    at: Annotated[int, msgspec.Meta(ge=-FAR, le=FAR)]
     call_id: str
     question: str
 

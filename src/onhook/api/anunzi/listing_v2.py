@@ -3,12 +3,13 @@
 The filters are translated to those of v3, which do the work.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from onhook.api.anunzi.errors import failure
 from onhook.api.anunzi.filters import (
+    FAR,
     AgentFilter,
     BooleanFilter,
     CallStatusFilter,
@@ -29,13 +30,17 @@ OBJECTS = ("metadata", "dynamic_variables")
 """Filters that may also be written with a dot: `metadata.customer_id`."""
 
 
+Bound = Annotated[int, AfterValidator(lambda bound: max(-FAR, min(FAR, bound)))]
+"""A number that fits into a float, however many digits it is given with."""
+
+
 class Thresholds(BaseModel):
     """Between two numbers, both included; either may be left out."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    lower_threshold: int | None = None
-    upper_threshold: int | None = None
+    lower_threshold: Bound | None = None
+    upper_threshold: Bound | None = None
 
 
 class FilterCriteriaV2(BaseModel):

@@ -40,7 +40,7 @@ router = APIRouter(
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """The place of the last call of a page."""
 
-    created_at: int
+    created_at: Annotated[int, msgspec.Meta(ge=-(2**60), le=2**60)]
     call_id: str
 
 
