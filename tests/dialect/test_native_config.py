@@ -52,6 +52,24 @@ async def test_a_trunk_needs_a_sip_uri(client: httpx.AsyncClient, uri: str) -> N
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "uri")
 
 
+@pytest.mark.parametrize("character", ["\0", "\r", "\n", "\t", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/agents", {}),
+        ("/v1/trunks", TRUNK),
+        ("/v1/keys", {}),
+        ("/v1/webhooks", {"url": "https://hooks.example.com/"}),
+    ],
+)
+async def test_a_name_has_no_control_characters(
+    client: httpx.AsyncClient, path: str, body: dict[str, str], character: str
+) -> None:
+    refused = await client.post(path, json=body | {"name": f"a{character}b"})
+    assert (refused.status_code, [one["field"] for one in refused.json()["errors"]]) == (422, ["name"])
+    assert (await client.post(path, json=body | {"name": "Zoë & Ødegård 電話"})).status_code == 201
+
+
 async def test_numbers_are_bound_to_an_agent_and_a_trunk(rig: Rig, client: httpx.AsyncClient) -> None:
     body = {"number": "+1 (202) 555-0177", "trunk_id": rig.mine.trunk_id}
     created = await client.post("/v1/numbers", json=body)

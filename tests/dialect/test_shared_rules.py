@@ -244,6 +244,21 @@ async def test_the_openapi_document_is_served_and_is_the_committed_one(memory_ri
     assert "HTTPValidationError" not in json.dumps(served)
 
 
+def test_our_own_errors_are_promised_as_the_problem_documents_that_they_are() -> None:
+    responses = openapi_document("native")["paths"]["/v1/calls"]["post"]["responses"]
+    errors = {status: list(one["content"]) for status, one in responses.items() if status != "201"}
+    assert errors == {
+        status: ["application/problem+json"] for status in ("400", "401", "404", "409", "413", "415", "422", "503")
+    }
+
+
+def test_what_a_retell_call_may_leave_out_is_not_promised() -> None:
+    schema = openapi_document("anunzi")["components"]["schemas"]["PhoneCall"]
+    unknown_at_first = {"start_timestamp", "end_timestamp", "duration_ms", "disconnection_reason", "call_analysis"}
+    assert not unknown_at_first & set(schema["required"])
+    assert unknown_at_first <= set(schema["properties"])
+
+
 def test_every_state_outcome_and_reason_has_a_word_in_every_dialect() -> None:
     assert set(talkover.STATUS_BY_STATE) == set(STATUS_BY_STATE) == LIVE
     assert set(talkover.STATUS_BY_OUTCOME) == set(Outcome)

@@ -129,7 +129,7 @@ class TrunkConfig(BaseModel):
 
     termination_uri: str
     transport: str
-    auth_username: str | None
+    auth_username: str | None = None
 
 
 class NumberOut(BaseModel):
@@ -139,7 +139,7 @@ class NumberOut(BaseModel):
     phone_number_pretty: str
     phone_number_type: Literal["custom"] = "custom"
     outbound_agents: list[WeightedAgent]
-    sip_outbound_trunk_config: TrunkConfig | None
+    sip_outbound_trunk_config: TrunkConfig | None = None
     last_modification_timestamp: int
 
 

@@ -80,21 +80,21 @@ class PhoneCall(BaseModel):
     call_type: Literal["phone_call"] = "phone_call"
     call_id: str
     agent_id: str
-    agent_name: str | None
+    agent_name: str | None = None
     agent_version: int
     call_status: CallStatus
     direction: DirectionWord
     from_number: str
     to_number: str
-    metadata: dict[str, Any] | None
-    retell_llm_dynamic_variables: dict[str, str] | None
-    custom_sip_headers: dict[str, str] | None
-    start_timestamp: int | None = Field(description="When the call was answered")
-    end_timestamp: int | None = Field(description="When the call ended")
-    duration_ms: int | None = Field(description="From the answer to the end")
-    disconnection_reason: DisconnectionReason | None
+    metadata: dict[str, Any] | None = None
+    retell_llm_dynamic_variables: dict[str, str] | None = None
+    custom_sip_headers: dict[str, str] | None = None
+    start_timestamp: int | None = Field(default=None, description="When the call was answered")
+    end_timestamp: int | None = Field(default=None, description="When the call ended")
+    duration_ms: int | None = Field(default=None, description="From the answer to the end")
+    disconnection_reason: DisconnectionReason | None = None
     data_storage_setting: DataStorage
-    call_analysis: CallAnalysis | None = Field(description="Once the call is over")
+    call_analysis: CallAnalysis | None = Field(default=None, description="Once the call is over")
 
 
 class Calls(BaseModel):

@@ -7,15 +7,14 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query
 
-from onhook.api.native.errors import not_found, problem, refused
+from onhook.api.native.errors import COMMON, CREATES, WITH_BODY, not_found, problem, refused
 from onhook.api.native.mapping import call_out, stopped_call, timeline
-from onhook.api.native.once import KEY_IN_USE, OnceRoute
+from onhook.api.native.once import OnceRoute
 from onhook.api.native.schemas import (
     CallOut,
     CallPage,
     CallsQuery,
     CreateCall,
-    Problem,
     StopCall,
     StoppedCall,
     Timeline,
@@ -33,7 +32,7 @@ router = APIRouter(
     prefix="/v1",
     route_class=OnceRoute,
     tags=["calls"],
-    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses=COMMON,
 )
 
 
@@ -44,7 +43,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     call_id: str
 
 
-@router.post("/calls", status_code=201, responses=KEY_IN_USE)
+@router.post("/calls", status_code=201, responses=CREATES)
 async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
     """Dial a number. The call is durable when this answers."""
     caller = request.caller
@@ -91,7 +90,7 @@ async def get_call(request: CallerRequest, call_id: str) -> CallOut:
     return call_out(await _call(caller, call_id))
 
 
-@router.post("/calls/{call_id}/stop")
+@router.post("/calls/{call_id}/stop", responses=WITH_BODY)
 async def stop(request: CallerRequest, call_id: str, body: StopCall | None = None) -> StoppedCall:
     """End a call in whatever state it is, and tell how far its end is proved.
 

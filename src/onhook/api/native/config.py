@@ -4,8 +4,8 @@ import msgspec
 import phonenumbers
 from fastapi import APIRouter, Response
 
-from onhook.api.native.errors import invalid_field, not_found, problem
-from onhook.api.native.once import KEY_IN_USE, OnceRoute
+from onhook.api.native.errors import COMMON, CREATES, WITH_BODY, invalid_field, not_found, problem, problems
+from onhook.api.native.once import OnceRoute
 from onhook.api.native.schemas import (
     AgentOut,
     Agents,
@@ -15,7 +15,6 @@ from onhook.api.native.schemas import (
     Keys,
     NumberOut,
     Numbers,
-    Problem,
     PutAgent,
     PutNumber,
     PutTrunk,
@@ -32,7 +31,7 @@ from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, TrunkRec
 router = APIRouter(
     prefix="/v1",
     route_class=OnceRoute,
-    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses=COMMON,
 )
 
 
@@ -46,7 +45,7 @@ async def list_agents(request: CallerRequest) -> Agents:
     return Agents(items=[_agent_out(one) for one in await caller.store.find(Agent, caller.environment_id)])
 
 
-@router.post("/agents", tags=["agents"], status_code=201, responses=KEY_IN_USE)
+@router.post("/agents", tags=["agents"], status_code=201, responses=CREATES)
 async def create_agent(request: CallerRequest, body: PutAgent) -> AgentOut:
     """Create an agent."""
     caller = request.caller
@@ -72,7 +71,7 @@ async def get_agent(request: CallerRequest, agent_id: str) -> AgentOut:
     return _agent_out(await _existing(caller, Agent, agent_id, "agent"))
 
 
-@router.put("/agents/{agent_id}", tags=["agents"])
+@router.put("/agents/{agent_id}", tags=["agents"], responses=WITH_BODY)
 async def replace_agent(request: CallerRequest, agent_id: str, body: PutAgent) -> AgentOut:
     """Replace an agent; its version counts up. Running calls keep what they began with."""
     caller = request.caller
@@ -82,7 +81,7 @@ async def replace_agent(request: CallerRequest, agent_id: str, body: PutAgent) -
     return _agent_out(agent)
 
 
-@router.delete("/agents/{agent_id}", tags=["agents"], status_code=204, responses={409: {"model": Problem}})
+@router.delete("/agents/{agent_id}", tags=["agents"], status_code=204, responses=problems(409))
 async def delete_agent(request: CallerRequest, agent_id: str) -> Response:
     """Delete an agent that no number uses."""
     caller = request.caller
@@ -100,7 +99,7 @@ async def list_numbers(request: CallerRequest) -> Numbers:
     return Numbers(items=[_number_out(one) for one in await caller.store.find(Number, caller.environment_id)])
 
 
-@router.post("/numbers", tags=["numbers"], status_code=201, responses={409: {"model": Problem}})
+@router.post("/numbers", tags=["numbers"], status_code=201, responses=CREATES)
 async def create_number(request: CallerRequest, body: PutNumber) -> NumberOut:
     """Add a number."""
     caller = request.caller
@@ -115,7 +114,7 @@ async def create_number(request: CallerRequest, body: PutNumber) -> NumberOut:
     return await _put_number(caller, number)
 
 
-@router.put("/numbers/{number_id}", tags=["numbers"], responses={409: {"model": Problem}})
+@router.put("/numbers/{number_id}", tags=["numbers"], responses=WITH_BODY | problems(409))
 async def replace_number(request: CallerRequest, number_id: str, body: PutNumber) -> NumberOut:
     """Replace a number: bind it to another agent or trunk."""
     caller = request.caller
@@ -142,7 +141,7 @@ async def list_trunks(request: CallerRequest) -> Trunks:
     return Trunks(items=[_trunk_out(one) for one in await caller.store.find(TrunkRecord, caller.environment_id)])
 
 
-@router.post("/trunks", tags=["trunks"], status_code=201, responses=KEY_IN_USE)
+@router.post("/trunks", tags=["trunks"], status_code=201, responses=CREATES)
 async def create_trunk(request: CallerRequest, body: PutTrunk) -> TrunkOut:
     """Add a trunk."""
     caller = request.caller
@@ -158,7 +157,7 @@ async def create_trunk(request: CallerRequest, body: PutTrunk) -> TrunkOut:
     return _trunk_out(trunk)
 
 
-@router.put("/trunks/{trunk_id}", tags=["trunks"])
+@router.put("/trunks/{trunk_id}", tags=["trunks"], responses=WITH_BODY)
 async def replace_trunk(request: CallerRequest, trunk_id: str, body: PutTrunk) -> TrunkOut:
     """Replace a trunk; without a password in the body it keeps the one it has."""
     caller = request.caller
@@ -170,7 +169,7 @@ async def replace_trunk(request: CallerRequest, trunk_id: str, body: PutTrunk) -
     return _trunk_out(trunk)
 
 
-@router.delete("/trunks/{trunk_id}", tags=["trunks"], status_code=204, responses={409: {"model": Problem}})
+@router.delete("/trunks/{trunk_id}", tags=["trunks"], status_code=204, responses=problems(409))
 async def delete_trunk(request: CallerRequest, trunk_id: str) -> Response:
     """Delete a trunk that no number uses."""
     caller = request.caller
@@ -188,7 +187,7 @@ async def list_keys(request: CallerRequest) -> Keys:
     return Keys(items=[_key_out(one) for one in await caller.store.find(ApiKey, caller.environment_id)])
 
 
-@router.post("/keys", tags=["keys"], status_code=201, responses=KEY_IN_USE)
+@router.post("/keys", tags=["keys"], status_code=201, responses=CREATES)
 async def create_key(request: CallerRequest, body: CreateKey) -> KeyCreated:
     """Create a key. The answer is the only place where its token is ever shown."""
     caller = request.caller

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from onhook.api.errors import ApiError
+from onhook.api.native.schemas import Problem
 from onhook.control.place import RefusedError
 
 DETAILS: dict[int, str] = {
@@ -35,6 +37,19 @@ REFUSALS: dict[str, int] = {
     "invalid_header": 422,
 }
 """Status for each refusal to place a call; the problem's `code` is the refusal's own."""
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Say of an operation, for the OpenAPI document, with which statuses it may answer a problem."""
+    return {status: {"model": Problem} for status in statuses}
+
+
+COMMON = problems(401, 404, 422, 503)
+"""What every operation may answer besides its success."""
+WITH_BODY = problems(400, 413, 415)
+"""What an operation that takes a body may answer besides."""
+CREATES = WITH_BODY | problems(409)
+"""What a create may answer besides: its `Idempotency-Key` may be in use, or what it makes be there."""
 
 
 class NativeWording:

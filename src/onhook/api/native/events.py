@@ -12,10 +12,9 @@ import msgspec
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
-from onhook.api.native.errors import not_found, problem
+from onhook.api.native.errors import COMMON, not_found, problem
 from onhook.api.native.event_schemas import EventPage, EventsQuery, FeedEvent
 from onhook.api.native.mapping import event_out
-from onhook.api.native.schemas import Problem
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.store.outbox import LoggedEvent
@@ -32,7 +31,7 @@ router = APIRouter(
     prefix="/v1",
     route_class=CheckedRoute,
     tags=["events"],
-    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses=COMMON,
 )
 
 

@@ -17,7 +17,6 @@ from starlette.responses import Response
 
 from onhook.api.errors import ApiError
 from onhook.api.native.errors import problem
-from onhook.api.native.schemas import Problem
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.store.idempotency import OnceRequest
 
@@ -27,9 +26,6 @@ LEASE_MS = 10_000
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 REFUSALS = (ApiError, HTTPException, RequestValidationError)
 """What a request ends with that did nothing."""
-
-KEY_IN_USE: dict[int | str, dict[str, Any]] = {409: {"model": Problem}}
-"""What a create may answer besides what all others may."""
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -9,9 +9,10 @@ from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Method, Result
 from onhook.calls.states import State
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
-"""One line of text: no control characters."""
+NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""One line of text: what is written into logs, tables and SIP headers has no control characters."""
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=NO_CONTROLS)]
+Line = Annotated[str, StringConstraints(pattern=NO_CONTROLS, max_length=200)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[Xx]-[A-Za-z0-9-]{1,60}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,200}$")]
 TrunkUri = Annotated[

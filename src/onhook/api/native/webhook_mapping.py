@@ -3,11 +3,9 @@
 import msgspec
 
 from onhook.api.native.webhook_schemas import AttemptOut, WebhookOut
+from onhook.api.probes import TEST_EVENT
 from onhook.api.times import iso_ms
-from onhook.store.outbox import Attempt, WebhookEndpoint, attempt_id
-from onhook.webhooks.retries import Tried
-
-TEST_EVENT = "webhook.test"
+from onhook.store.outbox import Attempt, WebhookEndpoint
 
 
 def webhook_out(endpoint: WebhookEndpoint) -> WebhookOut:
@@ -39,24 +37,3 @@ def attempt_out(attempt: Attempt) -> AttemptOut:
 def probe_body(endpoint: WebhookEndpoint, now: int) -> bytes:
     """Return the body of a test: the frame of every delivery, without a call."""
     return msgspec.json.encode({"type": TEST_EVENT, "timestamp": iso_ms(now), "data": {"webhook_id": endpoint.id}})
-
-
-def probe_attempt(endpoint: WebhookEndpoint, delivery_id: str, tried: Tried) -> Attempt:
-    """Return the record of a test; it is about no call."""
-    return Attempt(
-        id=attempt_id(delivery_id, 1),
-        delivery_id=delivery_id,
-        endpoint_id=endpoint.id,
-        environment_id=endpoint.environment_id,
-        call_id="",
-        event=TEST_EVENT,
-        attempt=1,
-        status="success" if tried.succeeded else "failed",
-        request_payload=tried.body.decode(),
-        duration_ms=tried.duration_ms,
-        created_at=tried.at,
-        http_status=tried.status,
-        response_body=None if tried.status is None else tried.text,
-        response_headers=tried.headers,
-        error=tried.fault,
-    )

@@ -1,15 +1,14 @@
 """Our own API's webhooks: create, change, sign anew, try, look at what was sent, send again."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Response
 
 from onhook.api.native import payloads
-from onhook.api.native.errors import invalid_field, not_found, problem
-from onhook.api.native.once import KEY_IN_USE, OnceRoute
-from onhook.api.native.schemas import Problem
-from onhook.api.native.webhook_mapping import attempt_out, probe_attempt, probe_body, webhook_out
+from onhook.api.native.errors import COMMON, CREATES, WITH_BODY, invalid_field, not_found, problem, problems
+from onhook.api.native.once import OnceRoute
+from onhook.api.native.webhook_mapping import attempt_out, probe_body, webhook_out
 from onhook.api.native.webhook_schemas import (
     AttemptOut,
     Attempts,
@@ -24,12 +23,12 @@ from onhook.api.native.webhook_schemas import (
     Webhooks,
     WebhookSecret,
 )
+from onhook.api.probes import probe
 from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.times import iso_ms
 from onhook.calls.call import Dialect
 from onhook.store.outbox import Attempt, Replay, WebhookEndpoint
-from onhook.store.rules import new_delivery_id
 from onhook.store.store import Agent
 from onhook.webhooks.guard import check_url
 from onhook.webhooks.retries import NATIVE_RETRIES
@@ -41,9 +40,8 @@ router = APIRouter(
     prefix="/v1/webhooks",
     route_class=OnceRoute,
     tags=["webhooks"],
-    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses=COMMON,
 )
-OFF_OR_FOREIGN: dict[int | str, dict[str, Any]] = {409: {"model": Problem}}
 
 
 @router.get("")
@@ -54,7 +52,7 @@ async def list_webhooks(request: CallerRequest) -> Webhooks:
     return Webhooks(items=[webhook_out(one) for one in found])
 
 
-@router.post("", status_code=201, responses=KEY_IN_USE)
+@router.post("", status_code=201, responses=CREATES)
 async def create_webhook(request: CallerRequest, body: PutWebhook) -> WebhookCreated:
     """Have events sent to a URL, from now on. The answer is the only place where the secret is ever shown."""
     caller, now = request.caller, request.caller.now_ms()
@@ -82,7 +80,7 @@ async def get_webhook(request: CallerRequest, webhook_id: str) -> WebhookOut:
     return webhook_out(await _existing(request.caller, webhook_id))
 
 
-@router.put("/{webhook_id}", responses=OFF_OR_FOREIGN)
+@router.put("/{webhook_id}", responses=WITH_BODY | problems(409))
 async def replace_webhook(request: CallerRequest, webhook_id: str, body: PutWebhook) -> WebhookOut:
     """Replace a webhook of ours, from the next attempt on. Its secret stays."""
     caller = request.caller
@@ -104,7 +102,7 @@ async def delete_webhook(request: CallerRequest, webhook_id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{webhook_id}/rotate-secret")
+@router.post("/{webhook_id}/rotate-secret", responses=WITH_BODY)
 async def rotate_secret(request: CallerRequest, webhook_id: str, body: RotateSecret | None = None) -> WebhookSecret:
     """Give a webhook a new secret. For a while both sign, so that the receiver can change over."""
     caller, now = request.caller, request.caller.now_ms()
@@ -127,11 +125,7 @@ async def test_webhook(request: CallerRequest, webhook_id: str) -> AttemptOut:
     """Send `webhook.test` now, once, signed as deliveries are, and return what came of it."""
     caller = request.caller
     endpoint = await _existing(caller, webhook_id)
-    delivery_id = new_delivery_id()
-    tried = await caller.services.courier.try_once(endpoint, delivery_id, probe_body(endpoint, caller.now_ms()))
-    attempt = probe_attempt(endpoint, delivery_id, tried)
-    await caller.store.record_attempt(attempt)
-    return attempt_out(attempt)
+    return attempt_out(await probe(caller, endpoint, probe_body(endpoint, caller.now_ms())))
 
 
 @router.get("/{webhook_id}/attempts")
@@ -150,7 +144,7 @@ async def get_attempt(request: CallerRequest, webhook_id: str, attempt_id: str) 
     return attempt_out(await _attempt(request.caller, webhook_id, attempt_id))
 
 
-@router.post("/{webhook_id}/attempts/{attempt_id}/retry", status_code=202, responses=OFF_OR_FOREIGN)
+@router.post("/{webhook_id}/attempts/{attempt_id}/retry", status_code=202, responses=problems(409))
 async def retry_attempt(request: CallerRequest, webhook_id: str, attempt_id: str) -> Queued:
     """Deliver what an attempt was about once more, to the webhook as it is now."""
     caller = request.caller
@@ -161,7 +155,7 @@ async def retry_attempt(request: CallerRequest, webhook_id: str, attempt_id: str
     return Queued(delivery_id=delivery.id)
 
 
-@router.post("/{webhook_id}/replay", status_code=202, responses=OFF_OR_FOREIGN)
+@router.post("/{webhook_id}/replay", status_code=202, responses=WITH_BODY | problems(409))
 async def replay(request: CallerRequest, webhook_id: str, body: ReplayEvents) -> Replayed:
     """Deliver events of the log again, to the webhook as it is now, in the order of the log."""
     caller = request.caller

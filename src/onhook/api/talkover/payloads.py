@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from onhook.api.probes import TEST_EVENT
 from onhook.api.talkover.mapping import duration_s, ended_reason_of, status_of
 from onhook.api.times import iso_ms, iso_seconds
 from onhook.calls.call import Call, Event, EventType
@@ -100,8 +101,8 @@ def render(
 
 
 def probe_body(endpoint: WebhookEndpoint, agent: Agent, now: int) -> bytes:
-    """Return the body of `webhook.test`."""
-    return msgspec.json.encode(_head("webhook.test", agent.id, agent, endpoint, now) | {"test": True})
+    """Return the body of a test."""
+    return msgspec.json.encode(_head(TEST_EVENT, agent.id, agent, endpoint, now) | {"test": True})
 
 
 def filled(template: Any, scope: dict[str, Any]) -> Any:

@@ -9,10 +9,7 @@ import msgspec
 from onhook.api.talkover.payloads import wants
 from onhook.api.talkover.webhook_schemas import CreateWebhook, LogOut, UpdateWebhook, WebhookOut
 from onhook.api.times import iso_microseconds
-from onhook.store.outbox import Attempt, WebhookEndpoint, attempt_id
-from onhook.webhooks.retries import Tried
-
-TEST_EVENT = "webhook.test"
+from onhook.store.outbox import Attempt, WebhookEndpoint
 
 AS_GIVEN = {
     "name": "name",
@@ -84,30 +81,10 @@ def log_out(attempt: Attempt) -> LogOut:
     return log.model_copy(update=told)
 
 
-def test_attempt(endpoint: WebhookEndpoint, delivery_id: str, tried: Tried) -> Attempt:
-    """Return the record of a test, which is about no call."""
-    return Attempt(
-        id=attempt_id(delivery_id, 1),
-        delivery_id=delivery_id,
-        endpoint_id=endpoint.id,
-        environment_id=endpoint.environment_id,
-        call_id="",
-        event=TEST_EVENT,
-        attempt=1,
-        status="success" if tried.succeeded else "failed",
-        request_payload=tried.body.decode(),
-        duration_ms=tried.duration_ms,
-        created_at=tried.at,
-        http_status=tried.status,
-        response_body=None if tried.status is None else tried.text,
-        response_headers=tried.headers,
-        error=tried.fault,
-    )
-
-
-def fault_of(tried: Tried) -> str:
+def fault_of(attempt: Attempt) -> str:
     """Say why a test failed, such as `HTTP 500 Internal Server Error`."""
-    if tried.status is None:
-        return tried.error or "no answer"
-    known = tried.status in HTTPStatus._value2member_map_
-    return f"HTTP {tried.status} {HTTPStatus(tried.status).phrase}" if known else f"HTTP {tried.status}"
+    status = attempt.http_status
+    if status is None:
+        return attempt.error or "no answer"
+    known = status in HTTPStatus._value2member_map_
+    return f"HTTP {status} {HTTPStatus(status).phrase}" if known else f"HTTP {status}"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query
 
+from onhook.api.probes import probe
 from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.talkover import errors
@@ -13,7 +14,7 @@ from onhook.api.talkover.agents import agent_named
 from onhook.api.talkover.laravel import LaravelRoute
 from onhook.api.talkover.payloads import EVENTS, probe_body
 from onhook.api.talkover.schemas import Failure
-from onhook.api.talkover.webhook_mapping import changes, fault_of, log_out, test_attempt, webhook_out
+from onhook.api.talkover.webhook_mapping import changes, fault_of, log_out, webhook_out
 from onhook.api.talkover.webhook_schemas import (
     CreateWebhook,
     InvalidWebhook,
@@ -35,7 +36,6 @@ from onhook.api.talkover.webhook_schemas import (
 from onhook.api.times import iso_microseconds
 from onhook.calls.call import Dialect
 from onhook.store.outbox import Attempt, WebhookEndpoint, attempt_id
-from onhook.store.rules import new_delivery_id
 from onhook.store.store import Agent
 from onhook.webhooks.courier import KEEP_MS
 from onhook.webhooks.guard import check_url
@@ -133,13 +133,10 @@ async def test_webhook(request: CallerRequest, agent_id: str, webhook_id: str) -
     caller = request.caller
     agent = await _agent(caller, agent_id)
     endpoint = await _webhook(caller, agent_id, webhook_id)
-    delivery_id = new_delivery_id()
-    body = probe_body(endpoint, agent, caller.now_ms())
-    tried = await caller.services.courier.try_once(endpoint, delivery_id, body)
-    await caller.store.record_attempt(test_attempt(endpoint, delivery_id, tried))
-    if tried.status is None or not tried.succeeded:
-        raise errors.failure(422, f"Webhook test failed: {fault_of(tried)}")
-    return WebhookTested(data=Tested(status_code=tried.status, response_time=tried.duration_ms))
+    attempt = await probe(caller, endpoint, probe_body(endpoint, agent, caller.now_ms()))
+    if attempt.http_status is None or attempt.status != "success":
+        raise errors.failure(422, f"Webhook test failed: {fault_of(attempt)}")
+    return WebhookTested(data=Tested(status_code=attempt.http_status, response_time=attempt.duration_ms))
 
 
 @router.get("/{webhook_id}/logs", response_model_exclude_none=True, responses={422: {"model": InvalidWebhook}})
