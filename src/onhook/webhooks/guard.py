@@ -13,8 +13,11 @@ from yarl import URL
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-"""Addresses that a gateway turns into IPv4 (RFC 6052, RFC 8215)."""
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that the Internet uses (RFC 4291 2.4). What is beyond it is local, or means nothing yet."""
+NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/96"))
+"""Addresses that a gateway turns into the IPv4 address at their end (RFC 6052, RFC 8215). In the rest of the local
+range, 64:ff9b:1::/48, it may stand elsewhere: what such an address means is not known."""
 COMPATIBLE = ipaddress.IPv6Network("::/96")
 """The deprecated form of an IPv4 address (RFC 4291 2.5.5.1)."""
 
@@ -29,6 +32,8 @@ def is_public(text: str) -> bool:
     inner = _embedded(address)
     if inner is not None:
         return is_public(str(inner))
+    if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_UNICAST:
+        return False
     return address.is_global and not address.is_multicast and not address.is_unspecified
 
 
