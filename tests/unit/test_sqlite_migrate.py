@@ -23,6 +23,21 @@ def test_an_empty_database_is_brought_to_the_newest_version(tmp_path: Path) -> N
     db.close()
 
 
+def test_a_new_database_is_readable_by_us_alone_and_so_are_the_files_beside_it(tmp_path: Path) -> None:
+    db = connect(tmp_path / "onhook.db")
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    db.close()
+    assert modes == dict.fromkeys(("onhook.db", "onhook.db-wal", "onhook.db-shm"), 0o600)
+
+
+def test_the_mode_of_a_database_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "onhook.db"
+    connect(path).close()
+    path.chmod(0o640)
+    connect(path).close()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_write_is_flushed_before_it_counts(tmp_path: Path) -> None:
     db = connect(tmp_path / "onhook.db")
     full = 2

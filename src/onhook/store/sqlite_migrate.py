@@ -12,15 +12,20 @@ BUSY_TIMEOUT_MS = 1000
 
 
 def connect(path: Path) -> apsw.Connection:
-    """Open the database for writing, making and migrating it as needed. Raises `StoreError`."""
+    """Open the database for writing, making and migrating it as needed. Raises `StoreError`.
+
+    A new one is nobody's but ours to read, wherever it lies: it holds numbers and what was said of people. SQLite gives
+    the files beside it the same mode. The mode of one that is there already is its owner's choice.
+    """
     try:
+        path.touch(mode=0o600)
         db = apsw.Connection(str(path))
         db.set_busy_timeout(BUSY_TIMEOUT_MS)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         migrate(db, migrations())
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         raise StoreError(f"cannot open {path}: {error}") from error
     return db
 
