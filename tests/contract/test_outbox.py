@@ -364,6 +364,26 @@ async def test_followers_are_woken_by_events_and_redeliveries(store: Store) -> N
     assert woken == []
 
 
+async def test_the_courier_is_woken_by_deliveries_and_not_by_events_that_nobody_wants(store: Store) -> None:
+    woken: list[str] = []
+    unfollow = store.follow_deliveries(lambda: woken.append("!"))
+    await added(store)
+    assert woken == []
+    await an_endpoint(store, wants=WANTS)
+    await added(store)
+    assert woken
+    (created,) = await claimed(store)
+    woken.clear()
+    made = await done(store, created)
+    assert woken == []
+    await store.redeliver(made.id, "env_1", LATER)
+    assert woken
+    unfollow()
+    woken.clear()
+    await added(store)
+    assert woken == []
+
+
 async def test_the_end_of_the_log_is_the_place_of_its_newest_event(store: Store) -> None:
     assert await store.end_of_log() == 0
     await added(store)

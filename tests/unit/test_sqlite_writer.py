@@ -43,7 +43,7 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     db = apsw.Connection(str(tmp_path / "test.db"))
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)")
-    writer = Writer(db)
+    writer = Writer(db, lambda _tables: None)
     yield writer
     await writer.close()
 

@@ -189,6 +189,10 @@ class Outbox(Protocol):
         """
         ...
 
+    def follow_deliveries(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Do the same after commits that added deliveries, and no others."""
+        ...
+
     async def next_delivery_at(self) -> int | None:
         """Return the earliest `next_at` of what is due (ms, may be past), None when nothing is. Fast."""
         ...

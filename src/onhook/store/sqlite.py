@@ -45,12 +45,12 @@ T = TypeVar("T")
 class _Open:
     """What an open store holds."""
 
-    def __init__(self, path: Path, db: apsw.Connection) -> None:
+    def __init__(self, path: Path, db: apsw.Connection, on_added: Callable[[set[str]], None]) -> None:
         self.near = connect_reader(path)
         """For the event loop's thread."""
         self.far = connect_reader(path)
         """For the reader thread."""
-        self.writer = Writer(db)
+        self.writer = Writer(db, on_added)
         self.reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onhook-store-reader")
 
     async def close(self) -> None:
@@ -67,13 +67,13 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._parts: _Open | None = None
-        self._followers: list[Callable[[], None]] = []
+        self._followers: list[tuple[frozenset[str], Callable[[], None]]] = []
 
     async def open(self) -> None:
         """Open and migrate. Raises `StoreError`."""
         if self._parts is None:
             db = await asyncio.to_thread(connect, self._path)
-            self._parts = _Open(self._path, db)
+            self._parts = _Open(self._path, db, self._wake)
 
     async def close(self) -> None:
         """Finish what was accepted, then close."""
@@ -115,7 +115,7 @@ class SqliteStore:
 
     async def create_call(self, call: Call) -> None:
         """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id."""
-        await self._log(lambda db: sqlite_calls.create(db, call))
+        await self._write(lambda db: sqlite_calls.create(db, call))
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
         """Return one call; another environment's, or a deleted one, is None."""
@@ -135,7 +135,7 @@ class SqliteStore:
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
-        return await self._log(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
+        return await self._write(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
         """Store the engine's snapshot. With `before_invite`, only before an answer or a stop; False otherwise."""
@@ -149,25 +149,25 @@ class SqliteStore:
 
     async def record_progress(self, progress: Progress) -> Call | None:
         """Apply a wire fact (see `Progress`); return the call as it stands, None when unknown."""
-        return await self._log(
+        return await self._write(
             lambda db: sqlite_calls.apply(db, progress.call_id, lambda held: rules.progressed(held, progress))
         )
 
     async def request_stop(self, order: StopOrder) -> Stopped | None:
         """Move a live call to `ending` for `order.cause`; the only writer of `ending`."""
-        return await self._log(lambda db: sqlite_calls.stop(db, order), urgent=True)
+        return await self._write(lambda db: sqlite_calls.stop(db, order), urgent=True)
 
     async def request_stops(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Do the same for many, in one transaction, results in order."""
-        return await self._log(lambda db: [sqlite_calls.stop(db, order) for order in orders], urgent=True)
+        return await self._write(lambda db: [sqlite_calls.stop(db, order) for order in orders], urgent=True)
 
     async def settle(self, settlement: Settlement) -> Call | None:
         """Move a call to `ended` with its proof; the only writer of `ended`."""
-        return await self._log(lambda db: sqlite_calls.settle(db, settlement), urgent=True)
+        return await self._write(lambda db: sqlite_calls.settle(db, settlement), urgent=True)
 
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
         """Log `proof.updated` with evidence that came after the end."""
-        return await self._log(lambda db: sqlite_calls.apply(db, call_id, lambda held: rules.proven(held, at, proof)))
+        return await self._write(lambda db: sqlite_calls.apply(db, call_id, lambda held: rules.proven(held, at, proof)))
 
     async def update_details(self, change: DetailsChange) -> Call | None:
         """Change what the maker of a call wants back; return the call, None when the environment has none."""
@@ -198,8 +198,11 @@ class SqliteStore:
 
     def follow(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have `wake` called after commits that added events or deliveries; returns what ends it."""
-        self._followers.append(wake)
-        return lambda: self._followers.remove(wake)
+        return self._follow({"call_events", "deliveries"}, wake)
+
+    def follow_deliveries(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called after commits that added deliveries; returns what ends it."""
+        return self._follow({"deliveries"}, wake)
 
     async def next_delivery_at(self) -> int | None:
         """Return the earliest `next_at` of what is due, None when nothing is."""
@@ -219,7 +222,7 @@ class SqliteStore:
 
     async def redeliver(self, attempt_id: str, environment_id: str, now: int) -> Delivery | None:
         """Queue a new delivery of what an attempt was about."""
-        return await self._log(lambda db: sqlite_outbox.redeliver(db, attempt_id, environment_id, now))
+        return await self._write(lambda db: sqlite_outbox.redeliver(db, attempt_id, environment_id, now))
 
     async def replay(self, replay: Replay) -> int:
         """Queue new deliveries for events of the log, a stretch at a time; return how many."""
@@ -232,7 +235,7 @@ class SqliteStore:
             found, first = await self._scan(
                 partial(sqlite_feed.replayed, replay=replay, endpoint=endpoint, first=first, last=last)
             )
-            await self._log(partial(sqlite_outbox.add, deliveries=found))
+            await self._write(partial(sqlite_outbox.add, deliveries=found))
             count += len(found)
         return count
 
@@ -284,13 +287,6 @@ class SqliteStore:
 
     # where work runs
 
-    async def _log(self, work: Callable[[apsw.Connection], T], *, urgent: bool = False) -> T:
-        """Write what may add to the log or the outbox, then wake those who follow them."""
-        result = await self._write(work, urgent=urgent)
-        for wake in tuple(self._followers):
-            wake()
-        return result
-
     async def _write(self, work: Callable[[apsw.Connection], T], *, urgent: bool = False) -> T:
         """Run work in the writer thread; it is on disk when this returns."""
         return await self._opened().writer.submit(work, urgent=urgent)
@@ -303,6 +299,17 @@ class SqliteStore:
         """Run a longer read in the reader thread."""
         parts = self._opened()
         return await asyncio.get_running_loop().run_in_executor(parts.reader, _reading, work, parts.far)
+
+    def _follow(self, tables: set[str], wake: Callable[[], None]) -> Callable[[], None]:
+        follower = (frozenset(tables), wake)
+        self._followers.append(follower)
+        return lambda: self._followers.remove(follower)
+
+    def _wake(self, added_to: set[str]) -> None:
+        """Wake those who follow one of the tables that a commit added rows to."""
+        for tables, wake in tuple(self._followers):
+            if not tables.isdisjoint(added_to):
+                wake()
 
     def _opened(self) -> _Open:
         if self._parts is None:

@@ -73,10 +73,15 @@ class _Command(Generic[T]):
 
 
 class Writer:
-    """Owns the writing connection, from `start` to `close`; used from the event loop's thread."""
+    """Owns the writing connection, until `close`; used from the event loop's thread.
 
-    def __init__(self, db: apsw.Connection) -> None:
+    After each commit `on_added` is called in the event loop with the names of the tables that got new rows.
+    """
+
+    def __init__(self, db: apsw.Connection, on_added: Callable[[set[str]], None]) -> None:
         self._db = db
+        self._on_added = on_added
+        self._added: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[_Command[Any] | None] = queue.SimpleQueue()
         self._urgent: deque[_Command[Any]] = deque()
@@ -84,6 +89,7 @@ class Writer:
         self._wal_pages = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="onhook-store-writer", daemon=True)
+        db.set_update_hook(self._on_row)
         db.set_wal_hook(self._on_commit)
         self._thread.start()
 
@@ -112,7 +118,8 @@ class Writer:
             batch = self._take()
             if batch:
                 self._commit(batch)
-                self._loop.call_soon_threadsafe(_deliver, batch)
+                self._loop.call_soon_threadsafe(self._deliver, batch, self._added)
+                self._added = set()
                 self._checkpoint()
         self._db.close()
 
@@ -149,6 +156,15 @@ class Writer:
             for command in batch:
                 command.fail(StoreError(f"the write is not durable: {error}"))
 
+    def _deliver(self, batch: list[_Command[Any]], added: set[str]) -> None:
+        for command in batch:
+            command.deliver()
+        self._on_added(added)
+
+    def _on_row(self, what: int, _db: str, table: str, _row: int) -> None:
+        if what == apsw.SQLITE_INSERT:
+            self._added.add(table)
+
     def _on_commit(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
@@ -163,8 +179,3 @@ class Writer:
         except apsw.Error:
             logger.exception("the write-ahead log could not be copied into the database; it grows until it can")
         self._wal_pages = 0
-
-
-def _deliver(batch: list[_Command[Any]]) -> None:
-    for command in batch:
-        command.deliver()

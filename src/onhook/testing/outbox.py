@@ -42,6 +42,9 @@ class MemoryOutbox:
         self._log: list[LoggedEvent] = []
         self._count = 0
         self.followers: list[Callable[[], None]] = []
+        """Woken by events and deliveries."""
+        self.couriers: list[Callable[[], None]] = []
+        """Woken by deliveries."""
 
     def log(self, call: Call, event: Event) -> None:
         """Add an event with its deliveries, and wake those who follow."""
@@ -55,7 +58,7 @@ class MemoryOutbox:
         for delivery in deliveries:
             self._count += 1
             self._deliveries[self._count] = msgspec.structs.replace(delivery, number=self._count)
-        for wake in tuple(self.followers):
+        for wake in (*self.followers, *(self.couriers if deliveries else ())):
             wake()
 
     def next_at(self) -> int | None:

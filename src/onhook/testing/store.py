@@ -236,6 +236,11 @@ class MemoryStore:
         self._outbox.followers.append(wake)
         return lambda: self._outbox.followers.remove(wake)
 
+    def follow_deliveries(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called after writes that added deliveries; returns what ends it."""
+        self._outbox.couriers.append(wake)
+        return lambda: self._outbox.couriers.remove(wake)
+
     async def next_delivery_at(self) -> int | None:
         """Return the earliest `next_at` of what is due, None when nothing is."""
         return self._outbox.next_at()

@@ -1,8 +1,8 @@
 """The courier: takes what is due from the outbox and delivers it, at least once.
 
-It is woken by the commits of its own process, and looks by itself at the earliest due moment and every
-`POLL_S`. A receiver that is slow or dead holds its own few slots, never those of others: each endpoint has a cap,
-and a breaker that leaves it alone for a while.
+It is woken by the commits of its own process that add deliveries, and looks by itself at the earliest due moment
+and every `POLL_S`. A receiver that is slow or dead holds its own few slots, never those of others: each endpoint has
+a cap, and a breaker that leaves it alone for a while.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class Courier:
     # the loop
 
     async def _run(self) -> None:
-        unfollow = self._store.follow(self._wake.set)
+        unfollow = self._store.follow_deliveries(self._wake.set)
         try:
             while True:
                 self._wake.clear()
