@@ -10,13 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from onhook.cli.common import fail
+from onhook.cli.receiver import Receiver, retell_check, running_receiver, talkover_check
 from onhook.cli.show import timeline_lines
 from onhook.provision import SandboxFile, read_sandbox
+from onhook.webhooks.signatures import new_webhook_secret
 
 INTERRUPTED = 130
 """Exit code of a tour that was cut short, as shells have it."""
@@ -25,6 +27,19 @@ START_LIMIT_S = 20.0
 CALL_LIMIT_S = 10.0
 TALK_S = 2.0
 """How long each call of the tour is left talking, so that there is something to hear and to cut."""
+
+TALKOVER_EVENTS = ("event_phone_call_started", "event_phone_call_connected", "event_phone_call_ended")
+RETELL_EVENTS = ("call_started", "call_ended")
+"""The webhooks that are shown, the last one of a call at the end."""
+
+
+class _Tour(NamedTuple):
+    """What the calls of the tour are made with; `retell_agent_id` is the agent whose webhooks are Retell's."""
+
+    client: httpx.AsyncClient
+    sandbox: SandboxFile
+    receiver: Receiver
+    retell_agent_id: str
 
 
 async def run_demo(*, stay: bool) -> int:
@@ -40,24 +55,28 @@ async def run_demo(*, stay: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="onhook-demo-") as directory, _server(Path(directory)) as server:
         try:
             sandbox = await _ready(server, Path(directory))
-            await _tour(sandbox)
-            if stay:
-                _invite(sandbox)
-                await asyncio.Event().wait()
+            async with running_receiver() as receiver:
+                await _give_tour(sandbox, receiver)
+                if stay:
+                    _invite(sandbox)
+                    await _tell_webhooks(receiver)
         except asyncio.CancelledError:
             say("\nGood-bye.")
             return 0 if stay else INTERRUPTED
     return 0
 
 
-async def _tour(sandbox: SandboxFile) -> None:
+async def _give_tour(sandbox: SandboxFile, receiver: Receiver) -> None:
     say(f"onhook is up at {sandbox.base_url}, with a sandbox carrier behind it: real SIP and RTP on loopback.")
+    say(f"Its webhooks go to {receiver.url}, which checks their signatures.")
     async with httpx.AsyncClient(
         base_url=sandbox.base_url, headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=30
     ) as client:
-        await _talkover_tour(client, sandbox)
-        await _retell_tour(client, sandbox)
-        await _early_stop_tour(client, sandbox)
+        await _listen_to_talkover(client, sandbox, receiver)
+        tour = _Tour(client, sandbox, receiver, await _listen_to_retell(client, receiver))
+        await _talkover_tour(tour)
+        await _retell_tour(tour)
+        await _early_stop_tour(tour)
 
 
 def say(line: str = "") -> None:
@@ -65,41 +84,75 @@ def say(line: str = "") -> None:
     print(line, flush=True)
 
 
-async def _talkover_tour(client: httpx.AsyncClient, sandbox: SandboxFile) -> None:
+async def _listen_to_talkover(client: httpx.AsyncClient, sandbox: SandboxFile, receiver: Receiver) -> None:
+    """Have the receiver told of the calls of the sandbox's agent, in TalkOver's way."""
+    secret = new_webhook_secret()
+    webhook = {
+        "name": "Demo",
+        "webhook_url": receiver.expect("talkover", talkover_check(secret)),
+        "webhook_secret": secret,
+        "events": TALKOVER_EVENTS,
+    }
+    (await client.post(f"/api/v1/agents/{sandbox.agent_id}/webhooks", json=webhook)).raise_for_status()
+
+
+async def _listen_to_retell(client: httpx.AsyncClient, receiver: Receiver) -> str:
+    """Create an agent whose webhooks go to the receiver in Retell's way, and the key that signs; return its id."""
+    key = (await client.post("/v1/keys", json={"name": "Webhooks", "signs_webhooks": True})).raise_for_status().json()
+    agent = {
+        "agent_name": "Demo",
+        "response_engine": {"type": "retell-llm", "llm_id": "none"},
+        "voice_id": "none",
+        "webhook_url": receiver.expect("retell", retell_check(key["token"])),
+        "webhook_events": RETELL_EVENTS,
+    }
+    agent_id: str = (await client.post("/create-agent", json=agent)).raise_for_status().json()["agent_id"]
+    return agent_id
+
+
+async def _talkover_tour(tour: _Tour) -> None:
     say("\n1. A call ended through the TalkOver API")
-    agent = f"/api/v1/agents/{sandbox.agent_id}"
-    call = await _post(client, f"{agent}/call", {"to": "+12025550100"})
+    agent = f"/api/v1/agents/{tour.sandbox.agent_id}"
+    call = await _post(tour.client, f"{agent}/call", {"to": "+12025550100"})
     call_id = call.json()["data"]["id"]
-    await _until(client, call_id, "answered")
+    await _until(tour.client, call_id, "answered")
     await asyncio.sleep(TALK_S)
-    answer = await _post(client, f"{agent}/end-call", {"call_sid": call_id})
+    answer = await _post(tour.client, f"{agent}/end-call", {"call_sid": call_id})
     say(f"   {answer.status_code} {answer.text}")
     say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
-    await _show(client, call_id)
+    await _show(tour, call_id, TALKOVER_EVENTS[-1])
 
 
-async def _retell_tour(client: httpx.AsyncClient, sandbox: SandboxFile) -> None:
+async def _retell_tour(tour: _Tour) -> None:
     say("\n2. A call ended through the Retell API")
-    numbers = {"from_number": sandbox.from_number, "to_number": "+12025550100"}
-    call_id = (await _post(client, "/v2/create-phone-call", numbers)).json()["call_id"]
-    await _until(client, call_id, "answered")
+    call_id = await _create_phone_call(tour, "+12025550100")
+    await _until(tour.client, call_id, "answered")
     await asyncio.sleep(TALK_S)
-    answer = await _post(client, f"/v2/stop-call/{call_id}")
-    say(f"   {answer.status_code} (no body)")
-    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
-    await _show(client, call_id)
+    await _stop_call(tour, call_id)
+    await _show(tour, call_id, RETELL_EVENTS[-1])
 
 
-async def _early_stop_tour(client: httpx.AsyncClient, sandbox: SandboxFile) -> None:
+async def _early_stop_tour(tour: _Tour) -> None:
     say("\n3. A call stopped before the carrier has said a word, and answered all the same (a ghost call elsewhere)")
-    numbers = {"from_number": sandbox.from_number, "to_number": "+12025550107"}
-    call_id = (await _post(client, "/v2/create-phone-call", numbers)).json()["call_id"]
+    call_id = await _create_phone_call(tour, "+12025550107")
     await asyncio.sleep(0.3)
-    answer = await _post(client, f"/v2/stop-call/{call_id}")
+    await _stop_call(tour, call_id)
+    await _until(tour.client, call_id, "ended")
+    await _show(tour, call_id, RETELL_EVENTS[-1])
+
+
+async def _create_phone_call(tour: _Tour, to_number: str) -> str:
+    """Place a call as Retell's users do; return its id."""
+    numbers = {"from_number": tour.sandbox.from_number, "to_number": to_number}
+    order = numbers | {"override_agent_id": tour.retell_agent_id}
+    call_id: str = (await _post(tour.client, "/v2/create-phone-call", order)).json()["call_id"]
+    return call_id
+
+
+async def _stop_call(tour: _Tour, call_id: str) -> None:
+    answer = await _post(tour.client, f"/v2/stop-call/{call_id}")
     say(f"   {answer.status_code} (no body)")
     say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
-    await _until(client, call_id, "ended")
-    await _show(client, call_id)
 
 
 async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
@@ -120,11 +173,28 @@ async def _until(client: httpx.AsyncClient, call_id: str, state: str) -> None:
     fail(f"call {call_id} did not become {state} within {CALL_LIMIT_S:.0f} s")
 
 
-async def _show(client: httpx.AsyncClient, call_id: str) -> None:
-    call = (await client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
-    timeline = (await client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
+async def _show(tour: _Tour, call_id: str, last_event: str) -> None:
+    """Print a call's timeline and proof, and the webhooks that told of it."""
+    call = (await tour.client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
+    timeline = (await tour.client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
     for line in timeline_lines(call, timeline):
         say(f"   {line}")
+    try:
+        async with asyncio.timeout(CALL_LIMIT_S):
+            arrived = await tour.receiver.until(call_id, last_event)
+    except TimeoutError:
+        fail(f"the webhook {last_event} of call {call_id} did not come within {CALL_LIMIT_S:.0f} s")
+    for one in arrived:
+        say(f"   {one}")
+    if not all(one.signed for one in arrived):
+        fail("a webhook is not signed as it should be")
+
+
+async def _tell_webhooks(receiver: Receiver) -> None:
+    """Print the webhooks of the calls that the visitor places."""
+    while True:
+        delivered = await receiver.next()
+        say(f"{delivered}  {delivered.call_id}")
 
 
 def _invite(sandbox: SandboxFile) -> None:
@@ -138,7 +208,9 @@ Your turn. The server stays up until Ctrl-C.
   End it:
     curl -s {headers} -d '{{"call_sid": "ID"}}' {agent}/end-call
   See its timeline:
-    curl -s {headers} {sandbox.base_url}/v1/calls/ID/timeline""")
+    curl -s {headers} {sandbox.base_url}/v1/calls/ID/timeline
+  The webhooks of your calls follow here.
+""")
 
 
 @contextlib.contextmanager
