@@ -13,8 +13,11 @@ from typing import get_origin
 import typer
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
+from onhook.api.anunzi import payloads as anunzi
 from onhook.api.anunzi.mapping import ANSWERED_END, UNANSWERED_END, End
+from onhook.api.talkover import payloads as talkover
 from onhook.api.talkover.mapping import ENDED_REASON
+from onhook.calls.call import EventType
 from onhook.calls.causes import BY_STATUS, REGISTRY
 from onhook.calls.states import mermaid
 from onhook.cli import app
@@ -57,6 +60,40 @@ depend on whether the call had been answered.
 {dialects}
 """
 
+WEBHOOK_EVENTS = """# Which webhook is sent when
+
+Generated from the tables of `src/onhook/api/*/payloads.py` by `docs/generate.py`. How to get them:
+[Receive webhooks](../how-to/receive-webhooks.md).
+
+## From the log
+
+Each event of a call's log is one webhook of onhook's own, under the same name, and these of the two dialects, in this
+order. Some are sent for some calls only: see below.
+
+| onhook | TalkOver | Retell, Anunzi |
+| --- | --- | --- |
+{log}
+
+`call.ended` comes once per call, when its end is settled on the wire. An answer that comes after a stop
+(`call.answered_on_wire`) and later evidence (`proof.updated`) are told by onhook's own webhooks only.
+
+## TalkOver's {talkover_count} events
+
+Bodies, templates and signatures: [The TalkOver API](talkover.md#webhooks).
+
+| event | in TalkOver's words | sent with | only for calls |
+| --- | --- | --- | --- |
+{talkover}
+
+## Retell's {anunzi_count} events
+
+Bodies and signatures: [The Anunzi/Retell API](anunzi.md#webhooks).
+
+| event | sent with | without `webhook_events` |
+| --- | --- | --- |
+{anunzi}
+"""
+
 CLI = """# The command line
 
 Generated from `src/onhook/cli` by `docs/generate.py`. Every command has `--help`. Settings come from the environment
@@ -89,6 +126,29 @@ def causes() -> str:
         unanswered, answered = _end(UNANSWERED_END[reason]), _end(ANSWERED_END[reason])
         dialects.append(f"| `{reason}` | `{ENDED_REASON[reason]}` | {unanswered} | {answered} |")
     return CAUSES.format(reasons="\n".join(reasons), dialects="\n".join(dialects))
+
+
+def webhook_events() -> str:
+    """Return the page about webhook events."""
+    log = [
+        f"| `{kind}` | {_words(talkover.EMITTED.get(kind, ()))} | {_words(anunzi.EMITTED.get(kind, ()))} |"
+        for kind in EventType
+    ]
+    theirs = [
+        f"| `{name}` | {description} | {_sent_with(name, talkover.EMITTED)} | {_only_for(name)} |"
+        for name, description in talkover.EVENTS.items()
+    ]
+    retell = [
+        f"| `{name}` | {_sent_with(name, anunzi.EMITTED)} | {'yes' if name in anunzi.DEFAULT_EVENTS else '-'} |"
+        for name in anunzi.EVENTS
+    ]
+    return WEBHOOK_EVENTS.format(
+        log="\n".join(log),
+        talkover_count=len(theirs),
+        talkover="\n".join(theirs),
+        anunzi_count=len(retell),
+        anunzi="\n".join(retell),
+    )
 
 
 def cli() -> str:
@@ -136,11 +196,33 @@ def _default(info: ArgumentInfo | OptionInfo) -> str:
     return (f" Default: `{value}`." if told else "") + (f" Environment: `{info.envvar}`." if info.envvar else "")
 
 
+def _words(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "-"
+
+
+def _sent_with(name: str, emitted: dict[EventType, tuple[str, ...]]) -> str:
+    return ", ".join(f"`{kind}`" for kind, names in emitted.items() if name in names) or "never"
+
+
+def _only_for(name: str) -> str:
+    """Say which calls a TalkOver event is kept for, if not for all."""
+    if name in talkover.ONLY_FAILED:
+        return "that failed"
+    if name in talkover.ONLY_UNANSWERED:
+        return "that were never answered"
+    return "that were answered" if name in talkover.ONLY_ANSWERED else "-"
+
+
 def _end(end: End) -> str:
     return f"`{end.status}`, `{end.reason}`"
 
 
-PAGES: dict[str, Callable[[], str]] = {"states.md": states, "causes.md": causes, "cli.md": cli}
+PAGES: dict[str, Callable[[], str]] = {
+    "states.md": states,
+    "causes.md": causes,
+    "webhook-events.md": webhook_events,
+    "cli.md": cli,
+}
 
 
 def main() -> int:

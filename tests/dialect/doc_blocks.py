@@ -5,8 +5,11 @@ blocks are programs. A command that serves (`onhook serve`, `onhook phone`) stay
 reader's other terminal. Addresses of the pages stand for free ports of this machine; the carrier's for a phone.
 """
 
+import contextlib
+import os
 import re
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -19,13 +22,17 @@ from onhook.lines.sandbox.numbers import NUMBERS
 
 ROOT = Path(__file__).parents[2]
 RUNNABLE = ("sh", "console", "python")
-SIGNS = {"onhook serve": "onhook is ready at", "onhook phone": f"  +120255501{NUMBERS[-1].digits}"}
+SIGNS = {
+    "onhook serve": "onhook is ready at",
+    "onhook phone": f"  +120255501{NUMBERS[-1].digits}",
+    "python examples/webhook_receiver.py": "waiting for webhooks at",
+}
 """Commands that stay up, and what they print once they are."""
 COMMAND_LIMIT_S = 60.0
 
 VOLATILE = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"\b(call|key|talq|trunk|number)_[0-9a-f]{12,48}\b", r"\1_ID"),
+    (r"\b(agent|call|hook|key|msg|number|talq|trunk)_[0-9a-f]{12,48}\b", r"\1_ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
     (r" +\d+ ms", " N ms"),
@@ -90,11 +97,13 @@ class Shell:
 
     def __init__(self, cwd: Path) -> None:
         self._cwd = cwd
+        (cwd / "examples").symlink_to(ROOT / "examples")
         self._carrier = f"127.0.0.1:{free_port()}"
         http, sip = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self._stand_ins = {
             "sip.example.com:5060": self._carrier,
             "127.0.0.1:8080": http,
+            "127.0.0.1:9000": f"127.0.0.1:{free_port()}",
             "0.0.0.0:5060": sip,
             "203.0.113.7": "127.0.0.1",
             "/opt/onhook": str(ROOT),
@@ -115,7 +124,7 @@ class Shell:
 
     def __exit__(self, *_: object) -> None:
         for pid in reversed(self._servers):
-            self.run(f"kill {pid}; wait {pid} || true")
+            self._stop(pid)
         assert self._bash.stdin is not None
         self._bash.stdin.close()
         try:
@@ -164,7 +173,16 @@ class Shell:
                 return self._as_written(lines[:-1] if not lines[-1] else lines)
             lines.append(line.rstrip("\n"))
         limit.cancel()
+        self._bash.wait(STOP_LIMIT_S)
         raise AssertionError(f"failed, or took too long: {command}\n" + "\n".join(lines))
+
+    def _stop(self, pid: int) -> None:
+        """Stop a server of the page, even if the bash that started it has died of a command that failed."""
+        if self._bash.poll() is None:
+            self.run(f"kill {pid}; wait {pid} || true")
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def _as_written(self, lines: list[str]) -> list[str]:
         """Return output with the pages' addresses in it."""

@@ -11,10 +11,8 @@ from tests.dialect.server_process import NEEDS_CURL, bare_environment
 pytestmark = pytest.mark.dialect
 
 DEMO = "$ make demo ARGS=--exit"
-NOT_RUN = {
-    DEMO: "compared with a run of the demo below",
-    "make demo   # set up, place three real calls, end them, prove it; then it is yours to try": "CI runs it (.ci/run)",
-}
+SET_UP = "make demo   # set up, place three real calls on loopback, end them, prove it; then it is yours to try"
+NOT_RUN = {DEMO: "compared with a run of the demo below", SET_UP: "CI runs it (.ci/run)"}
 
 
 def test_the_transcript_is_what_the_demo_prints(tmp_path: Path) -> None:

@@ -11,6 +11,11 @@ import pytest
 
 from onhook.cli import app
 from onhook.settings import Settings
+from onhook.webhooks.breaker import FAILURES as BREAKER_FAILURES
+from onhook.webhooks.breaker import OPEN_MAX_S, OPEN_S
+from onhook.webhooks.courier import Limits
+from onhook.webhooks.retries import DIALECT_DELAYS_S, NATIVE_DELAYS_S
+from onhook.webhooks.signatures import body_signature, retell_signature, standard_headers
 
 pytestmark = pytest.mark.unit
 
@@ -43,7 +48,7 @@ def links(page: Path) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", text)
 
 
-@pytest.mark.parametrize("name", ["states.md", "causes.md", "cli.md"])
+@pytest.mark.parametrize("name", ["states.md", "causes.md", "webhook-events.md", "cli.md"])
 def test_a_generated_page_is_what_the_code_says_now(name: str) -> None:
     page = generate().PAGES[name]()
     assert (DOCS / "reference" / name).read_text() == page, "run python docs/generate.py"
@@ -100,6 +105,25 @@ def test_every_command_and_every_option_says_what_it_is_for() -> None:
         for written, info in generate().parameters(command):
             assert info.help, f"{name} {written}"
             assert info.help.endswith("."), f"{name} {written}"
+
+
+def test_the_signatures_that_the_webhook_page_shows_are_those_that_are_sent() -> None:
+    page = (DOCS / "how-to" / "receive-webhooks.md").read_text()
+    (key,) = set(re.findall(r"whsec_\w+", page)) - {"whsec_"}
+    assert standard_headers("msg_1", 1_700_000_000, b'{"type":"call.ended"}', [key])["webhook-signature"] in page
+    assert body_signature("my secret", b'{"event":"event_phone_call_ended"}') in page
+    assert retell_signature("test-api-key", 1_700_000_000_000, b'{"event":"call_ended"}') in page
+
+
+def test_the_retries_that_the_webhook_page_shows_are_those_that_are_made() -> None:
+    page = (DOCS / "how-to" / "receive-webhooks.md").read_text()
+    assert NATIVE_DELAYS_S == (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
+    assert DIALECT_DELAYS_S == (5, 30, 120, 600, 1800, 3600)
+    assert (BREAKER_FAILURES, OPEN_S, OPEN_MAX_S, Limits().per_endpoint) == (5, 30, 600, 8)
+    for words in ("5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h", "5 s, 30 s, 2 min, 10 min, 30 min, then 1 h each"):
+        assert words in page
+    for words in ("five failures in a row", "half a minute", "up to ten minutes", "at most eight deliveries"):
+        assert words in " ".join(page.split())
 
 
 def test_the_readme_fits_on_two_screens() -> None:
