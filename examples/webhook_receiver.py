@@ -27,9 +27,9 @@ class Receiver(BaseHTTPRequestHandler):
         given = self.headers.get("webhook-signature", "").encode().split()
         good = any(hmac.compare_digest(expected, one) for one in given) and abs(time.time() - int(sent_at)) < 300
         if good and delivery_id not in SEEN:
-            SEEN.add(delivery_id)
             event = json.loads(body)
             print(event.get("type") or event["event"], event.get("call_id", "-"), flush=True)
+            SEEN.add(delivery_id)
         self.send_response(204 if good else 401)
         self.end_headers()
 
