@@ -5,6 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from onhook.store import sqlite_calls
 from onhook.store.sqlite import SqliteStore
 from onhook.store.sqlite_migrate import connect, migrate, migrations
 from onhook.store.store import StoreError
@@ -14,6 +15,10 @@ pytestmark = pytest.mark.unit
 
 def version(db: apsw.Connection) -> int:
     return int(db.pragma("user_version"))
+
+
+def schema(db: apsw.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT name, sql FROM sqlite_schema"))
 
 
 def test_an_empty_database_is_brought_to_the_newest_version(tmp_path: Path) -> None:
@@ -52,6 +57,29 @@ def test_a_database_of_this_version_is_left_as_it_is(tmp_path: Path) -> None:
     second = connect(tmp_path / "onhook.db")
     assert second.execute("SELECT count FROM heartbeat").get == 5
     second.close()
+
+
+def test_a_database_of_the_first_version_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    old = apsw.Connection(":memory:")
+    migrate(old, migrations()[:1])
+    columns = "id, environment_id, agent_id, trunk_id, dialect, direction, from_number, to_number, state, sip_call_id"
+    old.execute(
+        f"INSERT INTO calls ({columns}, created_at, updated_at, max_duration_ms, ring_timeout_ms, details, last_seq)"
+        " VALUES ('call_1', 'env_1', 'a', 't', 'native', 'outbound', '+1', '+2', 'dialing', 's', 1, 1, 1, 1, '{}', 1)"
+    )
+    migrate(old, migrations())
+    new = connect(tmp_path / "onhook.db")
+    assert sqlite_calls.get(old, "call_1", "env_1") is not None
+    assert schema(old) == schema(new)
+    new.close()
+
+
+def test_a_first_database_from_before_calls_were_listed_by_start_gets_that_index() -> None:
+    old = apsw.Connection(":memory:")
+    migrate(old, migrations()[:1])
+    old.execute("DROP INDEX calls_by_start")
+    migrate(old, migrations())
+    assert "calls_by_start" in schema(old)
 
 
 def test_only_the_missing_steps_are_taken() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any
 import apsw
 import pytest
 
+from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.states import State
-from onhook.store import sqlite_calls, sqlite_queries, sqlite_records
+from onhook.store import sqlite_calls, sqlite_outbox, sqlite_queries, sqlite_records
+from onhook.store.outbox import Delivery, DeliveryState, Finished, Replay, WebhookEndpoint
 from onhook.store.sqlite import SqliteStore
 from onhook.store.sqlite_migrate import connect
-from onhook.store.store import CallFilter, Page, StopOrder, StoreError
+from onhook.store.store import Agent, CallFilter, Due, Page, StopOrder, StoreError
 from onhook.testing.calls import sample_call
+from tests.contract.outbox_cases import LATER, an_endpoint, claimed
 
 pytestmark = pytest.mark.unit
 
@@ -172,6 +176,79 @@ async def test_a_reader_that_fails_says_so(store: SqliteStore, tmp_path: Path) -
         await store.events("call_1")
 
 
+# --- what must be known in time is, however much clients ask for
+
+
+async def test_a_list_that_takes_long_holds_up_no_sweep(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end = threading.Event()
+
+    def long_list(*_: object) -> list[Call]:
+        may_end.wait(10)
+        return []
+
+    monkeypatch.setattr(sqlite_queries, "list_calls", long_list)
+    lists = asyncio.create_task(store.list_calls(CallFilter(), Page()))
+    async with asyncio.timeout(5):
+        assert await store.due(NOW) == Due()
+        assert await store.find(Agent, "env_1") == []
+    assert not lists.done()
+    may_end.set()
+    assert await lists == []
+
+
+async def test_one_claim_skips_so_many_deliveries_and_no_more(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_outbox, "SWEEP", 3)
+    for name in ("a", "b"):
+        await an_endpoint(store, id=name)
+        for _ in range(2):
+            await store.create_call(sample_call())
+    for name in ("a", "b"):
+        await store.delete(WebhookEndpoint, name, "env_1")
+    left = []
+    for _ in range(3):
+        left.append((await store.backlog()).due)
+        await store.claim(LATER, 10, 10, {})
+    assert left == [6, 3, 0]
+
+
+async def test_a_replay_is_queued_in_steps_that_a_stop_can_come_between(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_outbox, "SWEEP", 2)
+    steps: list[int] = []
+    add = sqlite_outbox.add
+
+    def noted(db: apsw.Connection, deliveries: list[Delivery]) -> None:
+        steps.append(len(deliveries))
+        add(db, deliveries)
+
+    for _ in range(5):
+        await store.create_call(sample_call())
+    await an_endpoint(store)
+    monkeypatch.setattr(sqlite_outbox, "add", noted)
+    assert await store.replay(Replay("hook_1", "env_1", LATER)) == 5
+    assert steps == [2, 2, 1]
+
+
+async def test_old_deliveries_are_purged_though_older_ones_still_wait(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_outbox, "SWEEP", 2)
+    await an_endpoint(store)
+    for _ in range(3):
+        await store.create_call(sample_call())
+    waiting = [one.id for one in await claimed(store, limit=3)]
+    await store.create_call(sample_call())
+    (done,) = await claimed(store, limit=1)
+    finished = [Finished(one, DeliveryState.DUE, LATER) for one in waiting]
+    finished.append(Finished(done.id, DeliveryState.DONE, LATER))
+    await store.claim(NOW, 0, 0, {}, finished)
+    assert await store.purge_deliveries(LATER) == 1
+    assert (await store.backlog()).due == 3
+
+
 # --- a long history costs nothing
 
 
@@ -189,11 +266,22 @@ def plans(db: apsw.Connection, query: Callable[[apsw.Connection], object]) -> li
     return [row[3] for sql, bindings in statements for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
 
 
-def of_environment(**conditions: object) -> Callable[[apsw.Connection], object]:
+def of_environment(*, by_start: bool = False, **conditions: object) -> Callable[[apsw.Connection], object]:
     where = CallFilter(environment_id="env_1", **conditions)  # type: ignore[arg-type]
-    return lambda db: sqlite_queries.list_calls(db, where, Page(after=(1, "a")))
+
+    def first_and_second_page(db: apsw.Connection) -> None:
+        for after in (None, (1, "a")):
+            sqlite_queries.list_calls(db, where, Page(after=after, by_start=by_start))
+
+    return first_and_second_page
 
 
+def number_of_calls(**conditions: object) -> Callable[[apsw.Connection], object]:
+    where = CallFilter(environment_id="env_1", **conditions)  # type: ignore[arg-type]
+    return lambda db: sqlite_queries.count_calls(db, where)
+
+
+ONE, TWO = ("agent_1",), ("agent_1", "agent_2")
 ORDER = StopOrder("call_1", CAUSE, NOW, or_sip_call_id=True)
 INDEXED: dict[str, tuple[Callable[[apsw.Connection], object], set[str]]] = {
     "stop": (lambda db: sqlite_calls.stop(db, ORDER), {"sqlite_autoindex_calls_1", "calls_by_sip_call_id"}),
@@ -202,6 +290,15 @@ INDEXED: dict[str, tuple[Callable[[apsw.Connection], object], set[str]]] = {
     "counts": (sqlite_queries.live_call_counts, {"calls_unsettled"}),
     "page": (of_environment(), {"calls_by_creation"}),
     "active": (of_environment(over=False, agent_ids=("agent_1",)), {"calls_unsettled"}),
+    "active of two": (of_environment(over=False, agent_ids=TWO), {"calls_unsettled"}),
+    "agent": (of_environment(agent_ids=ONE), {"calls_by_agent"}),
+    "agent's failed": (of_environment(agent_ids=ONE, states=(State.ENDED,)), {"calls_by_agent"}),
+    "agents": (of_environment(agent_ids=TWO), {"calls_by_creation"}),
+    "agent by start": (of_environment(agent_ids=ONE, by_start=True), {"calls_by_start"}),
+    "count of an agent": (number_of_calls(agent_ids=ONE), {"calls_by_agent", "calls_deleted"}),
+    "count of its active": (number_of_calls(agent_ids=ONE, over=False), {"calls_unsettled", "calls_deleted"}),
+    "endpoints": (lambda db: sqlite_records.endpoints_for(db, "env_1", "agent_1"), {"webhook_by_agent"}),
+    "erasable": (sqlite_calls.erasable, {"calls_deleted", "sqlite_autoindex_snapshots_1", "deliveries_by_call"}),
     "unsettled": (of_environment(states=(State.ENDING, State.DIALING)), {"calls_unsettled"}),
     "key": (lambda db: sqlite_records.key_by_hash(db, "ab"), {"api_key_by_hash"}),
     "number": (lambda db: sqlite_records.number_by_value(db, "env_1", "+1"), {"number_by_value"}),

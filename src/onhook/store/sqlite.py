@@ -2,8 +2,9 @@
 
 All writes go through one thread (`sqlite_writer`), which commits what waits together, stops first. Reads of
 one row run right in the event loop, on a connection of their own, because they take less time than a change
-of threads; lists, counts and sweeps run in a reader thread. The write-ahead log lets all three work at once,
-and every read sees every write that was acknowledged before it.
+of threads. Longer ones run in two reader threads: one for what clients ask for, however long it takes, and one
+for what the server itself must know in time. The write-ahead log lets all of them work at once, and every read sees
+every write that was acknowledged before it.
 """
 
 import asyncio
@@ -42,22 +43,40 @@ from onhook.store.store import (
 T = TypeVar("T")
 
 
+class _Reader:
+    """A thread with a connection of its own."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._db = connect_reader(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"onhook-store-{name}")
+
+    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run work in the thread, after all that was given to it before."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _reading, work, self._db)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close the connection."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._db.close()
+
+
 class _Open:
     """What an open store holds."""
 
     def __init__(self, path: Path, db: apsw.Connection, on_added: Callable[[set[str]], None]) -> None:
         self.near = connect_reader(path)
         """For the event loop's thread."""
-        self.far = connect_reader(path)
-        """For the reader thread."""
+        self.lists = _Reader(path, "lists")
+        """For what clients ask for: their history may be long."""
+        self.sweeps = _Reader(path, "sweeps")
+        """For what calls wait for: deadlines and configuration. No client's list is in front of it."""
         self.writer = Writer(db, on_added)
-        self.reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onhook-store-reader")
 
     async def close(self) -> None:
         """Finish what was accepted; the writer's connection is the last to close and tidies up the files."""
-        await asyncio.to_thread(self.reader.shutdown)
+        await self.lists.close()
+        await self.sweeps.close()
         self.near.close()
-        self.far.close()
         await self.writer.close()
 
 
@@ -97,7 +116,7 @@ class SqliteStore:
 
     async def find(self, kind: type[R], environment_id: str | None) -> list[R]:
         """Return all records of a kind, newest first, ties by id."""
-        return await self._scan(lambda db: sqlite_records.find(db, kind, environment_id))
+        return await self._look(lambda db: sqlite_records.find(db, kind, environment_id))
 
     async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
         """Delete one record; False when it is not there."""
@@ -131,7 +150,7 @@ class SqliteStore:
 
     async def live_call_counts(self) -> dict[State, int]:
         """Count the calls that are not `ended`; every such state has an entry."""
-        return await self._scan(sqlite_queries.live_call_counts)
+        return await self._look(sqlite_queries.live_call_counts)
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
@@ -145,7 +164,7 @@ class SqliteStore:
 
     async def snapshots(self) -> dict[str, bytes]:
         """Return every snapshot that is not forgotten, by call id."""
-        return await self._scan(sqlite_calls.snapshots)
+        return await self._look(sqlite_calls.snapshots)
 
     async def record_progress(self, progress: Progress) -> Call | None:
         """Apply a wire fact (see `Progress`); return the call as it stands, None when unknown."""
@@ -179,7 +198,7 @@ class SqliteStore:
 
     async def erase_deleted_calls(self) -> int:
         """Erase some deleted calls that nothing needs any more."""
-        found = await self._scan(sqlite_calls.erasable)
+        found = await self._look(sqlite_calls.erasable)
         return await self._write(lambda db: sqlite_calls.erase(db, found)) if found else 0
 
     async def forget_snapshot(self, call_id: str) -> None:
@@ -192,7 +211,7 @@ class SqliteStore:
 
     async def due(self, now: int, limit: int = 500) -> Due:
         """Return what waits for a clock at `now`, the longest waiting first."""
-        return await self._scan(lambda db: sqlite_queries.due(db, now, limit))
+        return await self._look(lambda db: sqlite_queries.due(db, now, limit))
 
     # deliveries and the feed
 
@@ -235,7 +254,8 @@ class SqliteStore:
             found, first = await self._scan(
                 partial(sqlite_feed.replayed, replay=replay, endpoint=endpoint, first=first, last=last)
             )
-            await self._write(partial(sqlite_outbox.add, deliveries=found))
+            for some in range(0, len(found), sqlite_outbox.SWEEP):
+                await self._write(partial(sqlite_outbox.add, deliveries=found[some : some + sqlite_outbox.SWEEP]))
             count += len(found)
         return count
 
@@ -261,7 +281,7 @@ class SqliteStore:
 
     async def backlog(self) -> Backlog:
         """Return how much waits."""
-        return await self._scan(sqlite_outbox.backlog)
+        return await self._look(sqlite_outbox.backlog)
 
     async def end_of_log(self) -> int:
         """Return the place of the newest event in the log of all calls, 0 when there is none."""
@@ -296,9 +316,12 @@ class SqliteStore:
         return _reading(work, self._opened().near)
 
     async def _scan(self, work: Callable[[apsw.Connection], T]) -> T:
-        """Run a longer read in the reader thread."""
-        parts = self._opened()
-        return await asyncio.get_running_loop().run_in_executor(parts.reader, _reading, work, parts.far)
+        """Run a longer read for a client."""
+        return await self._opened().lists.read(work)
+
+    async def _look(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run a longer read for the server itself."""
+        return await self._opened().sweeps.read(work)
 
     def _follow(self, tables: set[str], wake: Callable[[], None]) -> Callable[[], None]:
         follower = (frozenset(tables), wake)

@@ -51,8 +51,8 @@ _LOAD_BY_SIP_CALL_ID = f"{SELECT} WHERE sip_call_id = ? ORDER BY created_at DESC
 _INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}, last_seq) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
 _ERASABLE = """
     SELECT id FROM calls WHERE deleted_at IS NOT NULL AND state = 'ended'
-    AND id NOT IN (SELECT call_id FROM snapshots)
-    AND id NOT IN (SELECT call_id FROM deliveries WHERE state IN ('due', 'inflight'))
+    AND NOT EXISTS (SELECT 1 FROM snapshots WHERE call_id = calls.id)
+    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE call_id = calls.id AND state IN ('due', 'inflight'))
     AND id <> (SELECT call_id FROM call_events ORDER BY id DESC LIMIT 1)
     ORDER BY deleted_at LIMIT ?
 """

@@ -10,7 +10,7 @@ from onhook.store import rules, sqlite_records
 from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, DeliveryState, Finished, WebhookEndpoint
 
 SWEEP = 1000
-"""Rows that one command skips or purges; bounds how long it holds up other writers."""
+"""Rows that one command skips, purges or replays; bounds how long it holds up other writers."""
 
 COLUMNS = tuple(field.name for field in msgspec.structs.fields(Delivery))
 _STORED = COLUMNS[:-1]
@@ -53,6 +53,14 @@ _READY = f"""
     ORDER BY next_at, number LIMIT ?4
 """  # noqa: S608
 """What an endpoint may be sent now: a first attempt waits for those before it, and for as long as the hold is."""
+_PURGE = """
+    DELETE FROM deliveries WHERE number IN (
+        SELECT number FROM deliveries WHERE state NOT IN ('due', 'inflight') AND number < coalesce(
+            (SELECT number FROM deliveries WHERE created_at >= ?1 ORDER BY number LIMIT 1), 1 << 62
+        ) ORDER BY number LIMIT ?2
+    )
+"""
+"""Looks through all that is old, for what still waits may be older than any number of rows to purge."""
 
 
 def add(db: apsw.Connection, deliveries: Iterable[Delivery]) -> None:
@@ -63,7 +71,7 @@ def add(db: apsw.Connection, deliveries: Iterable[Delivery]) -> None:
 
 def add_for(db: apsw.Connection, environment_id: str, agent_id: str, event: Event) -> None:
     """Insert the deliveries of an event that is being logged."""
-    endpoints = sqlite_records.find(db, WebhookEndpoint, environment_id)
+    endpoints = sqlite_records.endpoints_for(db, environment_id, agent_id)
     if endpoints:
         add(db, rules.queued(agent_id, event, endpoints))
 
@@ -81,10 +89,11 @@ def claim(
     for one in finished:
         _finish(db, one)
     claims: list[Claim] = []
+    skippable = SWEEP
     for endpoint_id in [str(row[0]) for row in db.execute(_WAITING, (now,))]:
         endpoint = sqlite_records.get(db, WebhookEndpoint, endpoint_id, None)
         if endpoint is None or not endpoint.enabled:
-            _skip(db, endpoint_id)
+            skippable -= _skip(db, endpoint_id, skippable)
             continue
         room = min(limit - len(claims), free.get(endpoint_id, cap))
         if room > 0:
@@ -99,12 +108,13 @@ def _take(db: apsw.Connection, endpoint: WebhookEndpoint, now: int, room: int) -
         yield msgspec.structs.replace(delivery, state=DeliveryState.INFLIGHT)
 
 
-def _skip(db: apsw.Connection, endpoint_id: str) -> None:
+def _skip(db: apsw.Connection, endpoint_id: str, limit: int) -> int:
     db.execute(
         "UPDATE deliveries SET state = 'skipped', error = 'the endpoint is disabled or deleted' WHERE number IN"
         " (SELECT number FROM deliveries WHERE state = 'due' AND endpoint_id = ? LIMIT ?)",
-        (endpoint_id, SWEEP),
+        (endpoint_id, limit),
     )
+    return db.changes()
 
 
 def _finish(db: apsw.Connection, finished: Finished) -> None:
@@ -173,19 +183,14 @@ def get_attempt(db: apsw.Connection, attempt_id: str, environment_id: str) -> At
 
 
 def purge(db: apsw.Connection, before: int) -> int:
-    """Delete what is old among the first rows of both tables, which are the oldest."""
+    """Delete some of what is old in both tables, the oldest first."""
     db.execute(
         "DELETE FROM attempts WHERE number IN (SELECT number FROM"
         " (SELECT number, created_at FROM attempts ORDER BY number LIMIT ?) WHERE created_at < ?)",
         (SWEEP, before),
     )
     purged = db.changes()
-    db.execute(
-        "DELETE FROM deliveries WHERE number IN (SELECT number FROM"
-        " (SELECT number, created_at, state FROM deliveries ORDER BY number LIMIT ?)"
-        " WHERE created_at < ? AND state NOT IN ('due', 'inflight'))",
-        (SWEEP, before),
-    )
+    db.execute(_PURGE, (before, SWEEP))
     return purged + db.changes()
 
 

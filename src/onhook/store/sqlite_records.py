@@ -81,6 +81,16 @@ def number_by_value(db: apsw.Connection, environment_id: str, number: str) -> Nu
     return None if row is None else msgspec.json.decode(row[0], type=Number)
 
 
+def endpoints_for(db: apsw.Connection, environment_id: str, agent_id: str) -> list[WebhookEndpoint]:
+    """Return the endpoints that an agent's events may concern, newest first: its own, and those of no agent."""
+    rows = db.execute(
+        "SELECT body FROM records INDEXED BY webhook_by_agent WHERE kind = 'webhook_endpoint' AND environment_id = ?1"
+        " AND coalesce(body ->> 'agent_id', '') IN ('', ?2) ORDER BY created_at DESC, id",
+        (environment_id, agent_id),
+    )
+    return [msgspec.json.decode(body, type=WebhookEndpoint) for (body,) in rows]
+
+
 def beat(db: apsw.Connection) -> None:
     """Write something small, to see whether the disk takes it."""
     db.execute("UPDATE heartbeat SET count = count + 1")
