@@ -45,6 +45,12 @@ class Stream:
                 fields[name] = value
         raise EOFError
 
+    async def until_its_end(self) -> None:
+        """Read on until the server ends the stream."""
+        async with asyncio.timeout(LIMIT_S):
+            async for _ in self._lines:
+                pass
+
     async def event(self) -> dict[str, Any]:
         """Return the next event; its id and name stand in its data too."""
         fields = await self.block()
@@ -104,6 +110,15 @@ async def page(client: httpx.AsyncClient, **query: object) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+async def test_a_stream_ends_when_its_key_is_revoked(memory_rig: Rig) -> None:
+    rig = memory_rig
+    async with serving(rig) as origin, streaming(origin, rig.mine) as stream, rig.client() as client:
+        await rig.call()
+        await stream.event()
+        assert (await client.delete(f"/v1/keys/{rig.mine.key_id}")).status_code == 204
+        await stream.until_its_end()
 
 
 # --- pages -------------------------------------------------------------------------------------------

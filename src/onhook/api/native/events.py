@@ -18,6 +18,7 @@ from onhook.api.native.mapping import event_out
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.store.outbox import LoggedEvent
+from onhook.store.store import ApiKey
 
 BATCH = 500
 HEARTBEAT_S = 15.0
@@ -70,14 +71,14 @@ async def _page(caller: Caller, query: EventsQuery, place: int) -> EventPage:
 
 
 async def _stream(caller: Caller, query: EventsQuery, place: int) -> AsyncIterator[bytes]:
-    """Yield events as they are committed, and a heartbeat when there is none for a while."""
+    """Yield events as they are committed, and a heartbeat when there is none for a while; until the key is revoked."""
     streams, clock = caller.services.streams, caller.services.clock
     with streams.entered() as wake:
         unfollow = caller.store.follow(wake.set)
         try:
             yield b": ready\n\n"
             spoke_at = clock.monotonic()
-            while not streams.closed:
+            while not streams.closed and await _still_valid(caller):
                 wake.clear()
                 feed = await caller.store.events_after(caller.environment_id, place, query.call_id, BATCH)
                 lines = b"".join(_lines(one) for one in feed.events if query.wants(one))
@@ -89,6 +90,12 @@ async def _stream(caller: Caller, query: EventsQuery, place: int) -> AsyncIterat
                     await _pause(wake)
         finally:
             unfollow()
+
+
+async def _still_valid(caller: Caller) -> bool:
+    """Say whether the key that opened a stream has not been revoked since."""
+    key = await caller.store.get(ApiKey, caller.key.id, caller.environment_id)
+    return key is not None and key.revoked_at is None
 
 
 async def _pause(wake: asyncio.Event) -> None:
