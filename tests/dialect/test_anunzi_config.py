@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from tests.dialect.conftest import Rig
 from tests.dialect.test_anunzi_calls import UNAUTHORIZED, UNKNOWN, create
@@ -164,6 +165,24 @@ async def test_a_webhook_url_is_an_endpoint_of_the_agent(rig: Rig, client: httpx
     assert (endpoint.wants, endpoint.timeout_s) == ({EventType.ENDED: ("call_ended",)}, 2.5)
     assert (await client.patch(path, json={"webhook_url": None})).json().get("webhook_url") is None
     assert await endpoints(rig) == []
+
+
+async def test_a_change_of_an_agent_leaves_its_webhooks_secret_and_keeps_it_off_until_a_url_is_given(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    path = f"/update-agent/{(await created(client, webhook_url=URL))['agent_id']}"
+    (endpoint,) = await endpoints(rig)
+    assert (await client.post(f"/v1/webhooks/{endpoint.id}/rotate-secret")).status_code == 200
+    (endpoint,) = await endpoints(rig)
+    off = msgspec.structs.replace(endpoint, enabled=False, status="disabled")  # as a 410 does
+    await rig.store.put(off)
+
+    await client.patch(path, json={"voice_id": "another"})
+    (renewed,) = await endpoints(rig)
+    assert renewed == msgspec.structs.replace(off, updated_at=renewed.updated_at)
+    await client.patch(path, json={"webhook_url": URL})
+    (renewed,) = await endpoints(rig)
+    assert renewed == msgspec.structs.replace(endpoint, updated_at=renewed.updated_at)
 
 
 # --- phone numbers -----------------------------------------------------------------------------------

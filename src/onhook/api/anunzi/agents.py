@@ -46,7 +46,7 @@ async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentOut:
         settings=body.model_dump(exclude_unset=True),
     )
     await caller.store.put(agent)
-    await _bind_webhook(caller, agent)
+    await _bind_webhook(caller, agent, switch_on=True)
     return agent_out(agent)
 
 
@@ -74,7 +74,7 @@ async def update_agent(request: CallerRequest, agent_id: str, body: UpdateAgent)
     )
     await caller.store.put(agent)
     if "webhook_url" in agent.settings:
-        await _bind_webhook(caller, agent)
+        await _bind_webhook(caller, agent, switch_on="webhook_url" in body.model_fields_set)
     return agent_out(agent)
 
 
@@ -139,29 +139,45 @@ def _check_webhook(caller: Caller, body: AgentFields) -> None:
             raise failure(400, f"webhook_url {wrong}.")
 
 
-async def _bind_webhook(caller: Caller, agent: Agent) -> None:
-    """Make the agent's endpoint be what its fields say: its own URL replaces those of the whole environment."""
+async def _bind_webhook(caller: Caller, agent: Agent, *, switch_on: bool) -> None:
+    """Make the agent's endpoint be what its fields say: its own URL replaces those of the whole environment.
+
+    What the endpoint got elsewhere stays: its secrets, and that a receiver's 410 has switched it off, until somebody
+    gives a URL again (`switch_on`).
+    """
     url = agent.settings.get("webhook_url")
     if url is None:
         await caller.store.delete(WebhookEndpoint, _endpoint_id(agent), caller.environment_id)
         return
     names = agent.settings.get("webhook_events")
     events = payloads.DEFAULT_EVENTS if names is None else tuple(names)
-    endpoint = WebhookEndpoint(
+    held = await caller.store.get(WebhookEndpoint, _endpoint_id(agent), caller.environment_id)
+    endpoint = msgspec.structs.replace(
+        held or _new_endpoint(agent),
+        name=agent.name,
+        url=url,
+        updated_at=agent.updated_at,
+        events=events,
+        wants=payloads.wants(events),
+        timeout_s=(agent.settings.get("webhook_timeout_ms") or TIMEOUT_MS) / 1000,
+    )
+    if switch_on:
+        endpoint = msgspec.structs.replace(endpoint, enabled=True, status="active")
+    await caller.store.put(endpoint)
+
+
+def _new_endpoint(agent: Agent) -> WebhookEndpoint:
+    return WebhookEndpoint(
         id=_endpoint_id(agent),
         environment_id=agent.environment_id,
         dialect=Dialect.ANUNZI,
         name=agent.name,
-        url=url,
-        created_at=agent.created_at,
+        url="",
+        created_at=agent.updated_at,
         updated_at=agent.updated_at,
         agent_id=agent.id,
-        events=events,
-        wants=payloads.wants(events),
-        timeout_s=(agent.settings.get("webhook_timeout_ms") or TIMEOUT_MS) / 1000,
         max_retries=RETRIES,
     )
-    await caller.store.put(endpoint)
 
 
 def _endpoint_id(agent: Agent) -> str:
