@@ -235,6 +235,12 @@ async def test_a_deleted_webhook_is_gone(rig: Rig, client: httpx.AsyncClient) ->
             "The selected custom headers.0.value is invalid.",
         ),
         ("payload_templates", {"nope": {}}, "payload_templates", "The selected payload templates is invalid."),
+        (
+            "payload_templates",
+            {"event_phone_call_ended": {"a": ["{{context}}" * 50, {"b": "{{context}}" * 51}]}},
+            "payload_templates",
+            "The payload templates may not hold more than 100 placeholders each.",
+        ),
         ("payload_templates", [], "payload_templates", "The payload templates must be an object."),
     ],
 )

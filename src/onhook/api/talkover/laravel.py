@@ -117,6 +117,7 @@ SENTENCES: dict[str, str] = {
     "literal_error": "The selected {field} is invalid.",
     "enum": "The selected {field} is invalid.",
     "between": "The {field} must be between {low} and {high}.",
+    "placeholders": "The {field} may not hold more than {most} placeholders each.",
     "url": "The {field} must be a valid URL.",
     "date": "The {field} must be a valid date.",
 }

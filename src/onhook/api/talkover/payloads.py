@@ -78,6 +78,9 @@ ONLY_ANSWERED = frozenset(
 )
 ONLY_FAILED = frozenset({"event_phone_call_error", "event_connection_error"})
 
+MAX_PLACEHOLDERS = 100
+"""In one template. Each may bring a whole `context` into the body, so this bounds what a delivery can grow to."""
+
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
@@ -103,6 +106,11 @@ def render(
 def probe_body(endpoint: WebhookEndpoint, agent: Agent, now: int) -> bytes:
     """Return the body of a test."""
     return msgspec.json.encode(_head(TEST_EVENT, agent.id, agent, endpoint, now) | {"test": True})
+
+
+def placeholders(template: dict[str, Any]) -> int:
+    """Count the placeholders of a template."""
+    return len(_PLACEHOLDER.findall(msgspec.json.encode(template).decode()))
 
 
 def filled(template: Any, scope: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from onhook.api.talkover.laravel import Between, ShortText
-from onhook.api.talkover.payloads import EVENTS
+from onhook.api.talkover.payloads import EVENTS, MAX_PLACEHOLDERS, placeholders
 from onhook.api.talkover.schemas import Paging
 from onhook.webhooks.guard import check_url
 
@@ -24,8 +24,10 @@ def _url(text: str) -> str:
 
 
 def _templates(templates: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    for name in templates:
+    for name, template in templates.items():
         _event(name)
+        if placeholders(template) > MAX_PLACEHOLDERS:
+            raise PydanticCustomError("placeholders", "hold too many placeholders", {"most": MAX_PLACEHOLDERS})
     return templates
 
 
