@@ -43,6 +43,13 @@ async def test_make_call_keeps_payload_and_context(rig: Rig, client: httpx.Async
     assert (details.payload, details.context, details.is_testing) == (body["payload"], body["context"], True)
 
 
+async def test_make_call_takes_null_for_what_may_be_left_out(rig: Rig, client: httpx.AsyncClient) -> None:
+    nothing = dict.fromkeys(("payload", "context", "delay_seconds", "is_testing"))
+    answer = await client.post(path(rig, "call"), json={"to": "+12025550100"} | nothing)
+    call = await rig.settled(answer.json()["data"]["id"])
+    assert (call.dial_at, call.details.is_testing, call.details.context) == (None, False, {})
+
+
 async def test_a_delayed_call_is_initiated_and_not_dialled(rig: Rig, client: httpx.AsyncClient) -> None:
     answer = await client.post(path(rig, "call"), json={"to": "+12025550100", "delay_seconds": 3600})
 

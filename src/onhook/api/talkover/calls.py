@@ -65,8 +65,10 @@ async def make_call(request: CallerRequest, agent_id: str, body: MakeCall) -> Ma
         dialect=Dialect.TALKOVER,
         to_number=body.to,
         agent_id=agent_id,
-        delay_s=body.delay_seconds,
-        details=CallDetails(payload=body.payload or {}, context=body.context or {}, is_testing=body.is_testing),
+        delay_s=body.delay_seconds or 0,
+        details=CallDetails(
+            payload=body.payload or {}, context=body.context or {}, is_testing=body.is_testing or False
+        ),
     )
     try:
         call = await caller.services.placer.place(order)

@@ -21,8 +21,8 @@ class MakeCall(BaseModel):
         default=None, description="Values for the placeholders of the agent's prompt"
     )
     context: dict[str, Any] | None = Field(default=None, description="Opaque to onhook; comes back in every webhook")
-    delay_seconds: Annotated[int, Between(0, 3600)] = Field(default=0, description="Wait before dialling")
-    is_testing: bool = Field(default=False, description="Marks a test call; it is dialled all the same")
+    delay_seconds: Annotated[int, Between(0, 3600)] | None = Field(default=0, description="Wait before dialling")
+    is_testing: bool | None = Field(default=False, description="Marks a test call; it is dialled all the same")
 
 
 class EndCall(BaseModel):
