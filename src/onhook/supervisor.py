@@ -21,6 +21,9 @@ MAX_SHORT_LIVES = 5
 STOP_LIMIT_S = 10.0
 LAST_WORDS_S = 5.0
 """How long a sandbox carrier goes on after its supervisor's death: the node is saying its goodbyes to it."""
+LOOK_UPS = 48
+"""Host names that a node can look up at once. libuv's own 4 would be taken by one webhook whose name servers are dead,
+and every other webhook, and a trunk's name, would wait for it."""
 CANNOT_START = 78
 """Exit code of a node that must not be started again: its configuration is at fault (EX_CONFIG)."""
 
@@ -35,6 +38,7 @@ class Supervisor:
             "ONHOOK_DATA_DIR": str(settings.data_dir),
             "ONHOOK_HTTP_BIND": f"{http_host}:{http_port or free_port(http_host, socket.SOCK_STREAM)}",
             "ONHOOK_SIP_BIND": f"{sip_host}:{sip_port or free_port(sip_host, socket.SOCK_DGRAM)}",
+            "UV_THREADPOOL_SIZE": os.environ.get("UV_THREADPOOL_SIZE", str(LOOK_UPS)),
         }
         self._config = ["--config", str(config)] if config else []
         self._sandbox = sandbox

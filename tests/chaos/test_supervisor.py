@@ -15,6 +15,7 @@ from onhook.calls.causes import Reason
 from onhook.calls.states import State
 from onhook.provision import sandbox_path
 from onhook.store.sqlite import SqliteStore
+from onhook.webhooks.courier import Limits
 
 pytestmark = pytest.mark.chaos
 
@@ -45,6 +46,18 @@ async def test_sigterm_ends_every_call_and_leaves_with_0(tmp_path: Path, carrier
     for call_id in calls:
         assert await cause_and_ends(tmp_path, call_id) == (State.ENDED, Reason.SHUTDOWN, 1)
     assert carrier.faults() == []
+
+
+async def test_one_webhook_cannot_take_all_the_threads_that_look_up_names(
+    tmp_path: Path, carrier: GatedCarrier
+) -> None:
+    async with running_server(tmp_path, carrier.uri) as server:
+        hook = {"name": "hook", "url": "https://name.invalid/"}
+        webhook_id = (await server.client.post("/v1/webhooks", json=hook)).json()["id"]
+        tried = (await server.client.post(f"/v1/webhooks/{webhook_id}/test")).json()
+        threads = len(os.listdir(f"/proc/{server.node_pid}/task"))
+    assert (tried["status"], tried["http_status"]) == ("failed", None)
+    assert threads > Limits().total
 
 
 async def test_a_scheduled_call_outlives_a_shutdown(tmp_path: Path, carrier: GatedCarrier) -> None:
