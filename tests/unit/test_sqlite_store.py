@@ -295,6 +295,8 @@ INDEXED: dict[str, tuple[Callable[[apsw.Connection], object], set[str]]] = {
     "agent's failed": (of_environment(agent_ids=ONE, states=(State.ENDED,)), {"calls_by_agent"}),
     "agents": (of_environment(agent_ids=TWO), {"calls_by_creation"}),
     "agent by start": (of_environment(agent_ids=ONE, by_start=True), {"calls_by_start"}),
+    "ids by start": (of_environment(ids=("call_1", "call_2"), by_start=True), {"sqlite_autoindex_calls_1"}),
+    "ids of an agent": (of_environment(ids=("call_1",), agent_ids=ONE), {"sqlite_autoindex_calls_1"}),
     "count of an agent": (number_of_calls(agent_ids=ONE), {"calls_by_agent", "calls_deleted"}),
     "count of its active": (number_of_calls(agent_ids=ONE, over=False), {"calls_unsettled", "calls_deleted"}),
     "endpoints": (lambda db: sqlite_records.endpoints_for(db, "env_1", "agent_1"), {"webhook_by_agent"}),

@@ -23,7 +23,13 @@ def list_calls(db: apsw.Connection, where: CallFilter, page: Page) -> list[Call]
     """Return one page of calls. Raises ValueError for a limit outside 0 to `MAX_PAGE`."""
     if not 0 <= page.limit <= MAX_PAGE:
         raise ValueError(f"a page holds at most {MAX_PAGE} calls")
-    by_agent = where.environment_id is not None and len(where.agent_ids) == 1 and not page.by_start and not _live(where)
+    by_agent = (
+        where.environment_id is not None
+        and len(where.agent_ids) == 1
+        and not where.ids
+        and not page.by_start
+        and not _live(where)
+    )
     conditions, bindings = _conditions(where, by_agent=by_agent)
     conditions.append("deleted_at IS NULL")
     order, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
@@ -86,7 +92,7 @@ def _conditions(where: CallFilter, *, by_agent: bool) -> tuple[list[str], list[V
 
     States are written as literals: SQLite uses a partial index only for a condition it can read. Unless `by_agent`,
     the sign before the column keeps it from the index of agents, which has no other order than by creation, and in
-    which an agent's whole history stands.
+    which an agent's whole history stands. Where ids are named, it keeps it from all others but theirs.
     """
     conditions: list[str] = []
     bindings: list[Value] = []
@@ -98,7 +104,9 @@ def _conditions(where: CallFilter, *, by_agent: bool) -> tuple[list[str], list[V
     for column in ("environment_id", "direction", "to_number"):
         value = getattr(where, column)
         if value is not None:
-            add(f"{column} = ?", value)
+            add(f"{'+' if where.ids else ''}{column} = ?", value)
+    if where.ids:
+        add(f"id IN ({_marks(where.ids)})", *where.ids)
     if where.states:
         add(f"state IN ({_literals(where.states)})")
     if where.over is not None:

@@ -187,6 +187,7 @@ class CallFilter(msgspec.Struct, frozen=True):
     """
 
     environment_id: str | None = None
+    ids: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
     outcomes: tuple[Outcome | None, ...] = ()
     agent_ids: tuple[str, ...] = ()

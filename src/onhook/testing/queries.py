@@ -29,6 +29,7 @@ def matches(call: Call, where: CallFilter) -> bool:
     return (
         call.deleted_at is None
         and where.environment_id in (None, call.environment_id)
+        and (not where.ids or call.id in where.ids)
         and (not where.states or call.state in where.states)
         and (not where.outcomes or call.outcome in where.outcomes)
         and (not where.agent_ids or call.agent_id in where.agent_ids)

@@ -237,6 +237,7 @@ def narrowed(environment_id: str, criteria: FilterCriteria) -> CallFilter:
     started_from, started_to = _started_between(criteria.start_timestamp)
     return CallFilter(
         environment_id=environment_id,
+        ids=_ids(criteria.call_id),
         agent_ids=tuple(one.agent_id for one in criteria.agent or ()),
         states=_states(criteria.call_status.value) if criteria.call_status else (),
         direction=Direction(direction.pop()) if len(direction) == 1 else None,
@@ -283,6 +284,17 @@ def _states(statuses: Iterable[str]) -> tuple[State, ...]:
     live = [state for state, status in STATUS_BY_STATE.items() if status in wanted]
     over = sorted(OVER) if wanted - set(STATUS_BY_STATE.values()) else []
     return (*live, *over)
+
+
+def _ids(condition: StringFilter | EnumFilter | None) -> tuple[str, ...]:
+    """Return the only ids that a filter on them may match; none when it does not name them."""
+    match condition:
+        case EnumFilter(value=ids):
+            return tuple(dict.fromkeys(ids))
+        case StringFilter(op="eq", value=call_id):
+            return (call_id,)
+        case _:
+            return ()
 
 
 def _started_between(start: NumberFilter | RangeFilter | None) -> tuple[int | None, int | None]:

@@ -13,7 +13,7 @@ from onhook.api.anunzi.errors import failure
 from onhook.api.anunzi.filters import FAR, FilterCriteria, matches, narrowed
 from onhook.api.services import Caller
 from onhook.calls.call import Call
-from onhook.store.store import Page
+from onhook.store.store import CallFilter, Page
 
 BATCH = 500
 """How many calls are read from the store at a time."""
@@ -69,10 +69,15 @@ async def list_page(caller: Caller, query: ListCalls) -> Listed:
             break
     more = len(page) > limit
     page = page[:limit]
-    total = None
-    if query.include_total:
-        total = len([None async for _ in matching(caller, criteria, None, ascending=ascending)])
+    total = await _total(caller, criteria) if query.include_total else None
     return Listed(calls=page, next_key=_key(page[-1], question) if more else None, total=total)
+
+
+async def _total(caller: Caller, criteria: FilterCriteria) -> int:
+    """Count the calls that meet the filters; without any the store counts alone."""
+    if criteria == FilterCriteria():
+        return await caller.store.count_calls(CallFilter(environment_id=caller.environment_id))
+    return len([None async for _ in matching(caller, criteria, None, ascending=False)])
 
 
 async def matching(
