@@ -1,7 +1,7 @@
 """Ending calls: one door in, one door out, first writer wins, and the wire before the record."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.calls.states import State
 from onhook.lines.engine import AudioCount, LegEnded
-from onhook.store.store import Settlement, StopOrder, StoreError
+from onhook.store.store import Settlement, StopOrder, Stopped, StoreError
 from tests.unit.control_bench import API, Bench
 
 pytestmark = pytest.mark.unit
@@ -155,6 +155,23 @@ async def test_many_stops_take_one_transaction_and_reach_every_leg(bench: Bench)
     assert len(bench.engine.hangups) == 70
     for call in calls:
         assert (await bench.written(call.id)).state is State.ENDED
+
+
+async def test_a_bulk_stop_silences_its_calls_before_it_writes_and_nobody_elses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped, going_on = await bench.place(), await bench.place()
+    silent_at_the_write: list[bool] = []
+    write = bench.store.request_stops
+
+    async def writing(orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        silent_at_the_write.append(bench.engine.legs[stopped.id].muted)
+        return await write(orders)
+
+    monkeypatch.setattr(bench.store, "request_stops", writing)
+    await bench.ending.end_many([bench.stop_order(stopped.id), bench.stop_order(going_on.id, "b")])
+    assert silent_at_the_write == [True]
+    assert not bench.engine.legs[going_on.id].muted
 
 
 async def test_fifty_stops_at_once_have_one_winner_and_one_end(bench: Bench) -> None:

@@ -90,6 +90,24 @@ async def test_what_is_queued_can_be_flushed(far_end: FarEnd, open_line: OpenLin
         await assert_confirmed(line, far, Method.BYE)
 
 
+async def test_a_muted_call_is_silent_while_others_talk_and_ends_as_any_other(
+    far_end: FarEnd, open_line: OpenLine
+) -> None:
+    with RtpTap() as tap, RtpTap() as other_tap:
+        far, other = far_end(media_port=tap.port), far_end(media_port=other_tap.port)
+        line, other_line = await open_line(), await open_line()
+        call = await line.place(far.port)
+        await other_line.place(other.port)
+        await tap.received(frames=10)
+        line.engine.mute(call)
+        at_the_mute = tap.frames
+        line.engine.send_audio(call, load_mulaw(GREETING))
+        await other_tap.received(frames=other_tap.frames + 10)
+        assert tap.frames <= at_the_mute + 1, "one packet may have been on its way"
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.BYE)
+
+
 async def test_early_media_is_heard_before_the_answer(far_end: FarEnd, open_line: OpenLine) -> None:
     with RtpTap(echo=True) as tap:
         progress = (Act("100 Trying"), Act("183 Session Progress", 0.02))

@@ -59,7 +59,15 @@ class Ending:
         return Stopped(settled, stopped.first) if settled is not None else stopped
 
     async def end_many(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
-        """Stop many calls: one transaction, then every BYE, in slices. Raises as `request_stop` does."""
+        """Stop many calls: silence at once, one transaction, then every BYE, in slices. Raises as `request_stop` does.
+
+        Nothing is said on a call that is going to end whatever the store says; and the audio of many calls would
+        take more of the time until the last BYE than all of the rest.
+        """
+        for order in orders:
+            call = self._live.find(order)
+            if call is not None:
+                self._engine.mute(call.id)
         return await self._stop(orders) if orders else []
 
     async def settle(self, ended: LegEnded) -> Call | None:

@@ -170,6 +170,10 @@ class Engine(Protocol):
         """Drop what is queued to play; return how many ms were dropped."""
         ...
 
+    def mute(self, call_id: str) -> None:
+        """Send no more audio, ever: the leg is about to be ended. Its queue is dropped; what it hears goes on."""
+        ...
+
     def send_dtmf(self, call_id: str, digits: str) -> None:
         """Send keys as RFC 4733 events, after what is playing."""
         ...

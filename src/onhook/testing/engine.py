@@ -31,6 +31,7 @@ class FakeLeg:
     stopped_for: Cause | None = None
     played: bytearray = field(default_factory=bytearray)
     keys: str = ""
+    muted: bool = False
 
 
 class FakeEngine:
@@ -79,7 +80,7 @@ class FakeEngine:
     def send_audio(self, call_id: str, mulaw: bytes) -> None:
         """Keep what would be played in the leg's `played`."""
         leg = self.legs.get(call_id)
-        if leg is not None and leg.stopped_for is None:
+        if leg is not None and leg.stopped_for is None and not leg.muted:
             leg.played += mulaw
 
     def flush_audio(self, call_id: str) -> int:
@@ -90,6 +91,13 @@ class FakeEngine:
         dropped = len(leg.played) // 8
         leg.played.clear()
         return dropped
+
+    def mute(self, call_id: str) -> None:
+        """Forget what would be played, and take no more."""
+        leg = self.legs.get(call_id)
+        if leg is not None:
+            leg.played.clear()
+            leg.muted = True
 
     def send_dtmf(self, call_id: str, digits: str) -> None:
         """Keep the keys in the leg's `keys`."""

@@ -25,11 +25,16 @@ class Destination(msgspec.Struct, frozen=True):
     @property
     def is_numeric(self) -> bool:
         """True when the host is an IP address."""
-        try:
-            ip_address(self.host)
-        except ValueError:
-            return False
-        return True
+        return _is_address(self.host)
+
+
+@lru_cache(maxsize=4096)
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=4096)

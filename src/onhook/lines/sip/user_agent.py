@@ -99,6 +99,11 @@ class UserAgent:
         audio = self._audio(call_id)
         return audio.flush() if audio is not None else 0
 
+    def mute(self, call_id: str) -> None:
+        """Send no more audio on a leg that is about to be ended."""
+        if (audio := self._audio(call_id)) is not None:
+            audio.cut()
+
     def send_dtmf(self, call_id: str, digits: str) -> None:
         """Send keys. Raises `ValueError` for what is no key."""
         if (audio := self._audio(call_id)) is not None:
