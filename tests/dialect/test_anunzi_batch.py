@@ -28,6 +28,17 @@ def batch(rig: Rig, **more: Any) -> dict[str, Any]:
     return {"from_number": rig.mine.number, "tasks": TASKS, **more}
 
 
+async def test_a_batch_of_many_tasks_with_much_to_say_is_not_too_large(memory_rig: Rig) -> None:
+    rig = memory_rig
+    task = {"to_number": "+12025550100", "retell_llm_dynamic_variables": {"notes": "x" * 1000}}
+    request = batch(rig, tasks=[task] * 200, trigger_timestamp=rig.clock.now_ms() + HOUR_MS)
+    async with rig.client() as client:
+        assert (await client.post("/create-batch-call", json=request)).status_code == 201
+        beyond = {"from_number": "x" * 16 * 65_536}
+        assert (await client.post("/create-batch-call", json=beyond)).status_code == 413
+    assert await rig.store.count_calls(CallFilter()) == 200
+
+
 async def test_a_batch_becomes_scheduled_calls_that_are_begun_one_after_the_other(
     rig: Rig, client: httpx.AsyncClient
 ) -> None:
