@@ -284,3 +284,16 @@ def test_the_retell_words_are_words_of_the_sdk() -> None:
 
     assert {end.status for end in ends} | set(STATUS_BY_STATE.values()) <= statuses
     assert {end.reason for end in ends} <= set(get_args(reasons)) - newer
+
+
+async def test_a_storage_failure_is_logged_without_the_phone_number_of_its_path(
+    memory_rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = memory_rig
+    assert isinstance(rig.store, MemoryStore)
+    rig.store.fail_writes = True
+    async with rig.client() as client:
+        path = f"/update-phone-number/{rig.mine.number}"
+        assert (await client.patch(path, json={"outbound_agents": None})).status_code == 500
+    assert "PATCH /update-phone-number/{phone_number}: storage failed" in caplog.text
+    assert rig.mine.number.removeprefix("+") not in caplog.text

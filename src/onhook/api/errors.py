@@ -91,7 +91,8 @@ def install_errors(app: FastAPI, wording: Wording, routers: Sequence[APIRouter])
 
     @app.exception_handler(StoreError)
     async def on_store(request: Request, error: StoreError) -> Response:
-        logger.error("%s %s: storage failed: %s", request.method, request.url.path, error)
+        # The route, not the path: that may hold a phone number.
+        logger.error("%s %s: storage failed: %s", request.method, request.scope["route"].path, error)
         return respond(wording.storage_failed(request))
 
     @app.exception_handler(ApiError)
