@@ -162,11 +162,11 @@ class Node:
         from onhook.api.renderers import RENDERERS  # noqa: PLC0415
         from onhook.webhooks.courier import Courier  # noqa: PLC0415
         from onhook.webhooks.guard import Guard  # noqa: PLC0415
-        from onhook.webhooks.http_transport import HttpTransport  # noqa: PLC0415
+        from onhook.webhooks.late_transport import LateTransport  # noqa: PLC0415
         from onhook.webhooks.requests import RequestMaker  # noqa: PLC0415
 
         guard = Guard(allow_private=self._webhook_allow_private)
-        transport = await stack.enter_async_context(HttpTransport(guard))
+        transport = await stack.enter_async_context(LateTransport(guard))
         header = self.settings.talkover_signature_header
         requests = RequestMaker(self.store, self.secrets.decrypt, self.clock, header)
         self.courier = Courier(self.store, transport, requests, RENDERERS, self.clock)

@@ -1,4 +1,4 @@
-"""The transport over aiohttp. Imported late: it is the largest import of the courier."""
+"""The transport over aiohttp. Imported late (see `late_transport`): it is the largest import of the courier."""
 
 import asyncio
 
