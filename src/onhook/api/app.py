@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from onhook import __version__
@@ -17,6 +18,7 @@ from onhook.api.errors import Wording, error_response, install_errors
 from onhook.api.limits import AllowanceHeaders, BodyLimit, RateLimit, StopReserve
 from onhook.api.native import routes as native
 from onhook.api.native.errors import NativeWording
+from onhook.api.routing import CheckedRoute
 from onhook.api.services import Services
 from onhook.api.talkover import routes as talkover
 from onhook.api.talkover.errors import TalkOverWording
@@ -53,7 +55,8 @@ def create_app(services: Services) -> ASGIApp:
 @functools.cache
 def openapi_document(dialect: str) -> dict[str, Any]:
     """Return the OpenAPI document of a dialect; made when it is first asked for, for that takes 100 ms."""
-    return openapi.document(_bare_app(dialect))
+    routes = [route.described() if isinstance(route, CheckedRoute) else route for route in _routes(dialect)]
+    return openapi.document(_bare_app(dialect, routes))
 
 
 def dialect_of(path: str) -> str:
@@ -64,7 +67,11 @@ def dialect_of(path: str) -> str:
     return NATIVE
 
 
-def _bare_app(dialect: str) -> FastAPI:
+def _routes(dialect: str) -> list[BaseRoute]:
+    return [route for router in ROUTERS[dialect] for route in router.routes]
+
+
+def _bare_app(dialect: str, routes: list[BaseRoute]) -> FastAPI:
     return FastAPI(
         title=TITLES[dialect],
         version=__version__,
@@ -74,12 +81,12 @@ def _bare_app(dialect: str) -> FastAPI:
         redirect_slashes=False,
         # Asking the OpenTelemetry API at every request whether anybody listens costs 5 % of an end-call.
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        routes=[route for router in ROUTERS[dialect] for route in router.routes],
+        routes=routes,
     )
 
 
 def _dialect_app(dialect: str, services: Services) -> FastAPI:
-    app = _bare_app(dialect)
+    app = _bare_app(dialect, _routes(dialect))
     app.state.services = services
     per_minute = services.rate_limit_per_minute
     app.state.rate_limit = RateLimit(per_minute, services.clock) if per_minute else None

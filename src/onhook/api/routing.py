@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -42,6 +43,24 @@ class CheckedRoute(APIRoute):
     """A route that checks the token before anything else, and the content type before it reads the body."""
 
     request_class: ClassVar[type[CallerRequest]] = CallerRequest
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(path, endpoint, **options)
+        self._described = partial(APIRoute, path, endpoint, responses=responses, **options)
+
+    def described(self) -> APIRoute:
+        """Return the route for the OpenAPI document, with its further `responses`.
+
+        Their schemas are a tenth of a server's start, and nothing else needs them.
+        """
+        return self._described()
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks."""
