@@ -16,7 +16,6 @@ import contextlib
 import gc
 import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
@@ -39,7 +38,7 @@ from onhook.provision import ensure_sandbox
 from onhook.server import Node, sip_settings
 from onhook.settings import Settings
 from onhook.store.secrets import SecretBox, load_or_create_key
-from onhook.supervisor import free_port
+from onhook.supervisor import SIP_SOCKETS, free_port
 
 CALLS_PER_WAVE = 150
 SPREAD_S = 8.0
@@ -161,7 +160,7 @@ def judged(samples: list[Sample]) -> list[str]:
 @contextlib.contextmanager
 def carrier() -> Iterator[int]:
     """Run a sandbox carrier; give its port."""
-    port = free_port("127.0.0.1", socket.SOCK_DGRAM)
+    port = free_port("127.0.0.1", *SIP_SOCKETS)
     process = subprocess.Popen(
         [sys.executable, "-m", "onhook", "phone", "--port", str(port), "--quiet"], stdin=subprocess.DEVNULL
     )

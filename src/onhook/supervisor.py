@@ -5,6 +5,8 @@ dies, and hands on the wish to stop. The node learns of the supervisor's own dea
 standard input. Ports are chosen here, once, so that a restarted node is found where its calls expect it.
 """
 
+import contextlib
+import errno
 import os
 import signal
 import socket
@@ -24,6 +26,9 @@ LAST_WORDS_S = 5.0
 LOOK_UPS = 48
 """Host names that a node can look up at once. libuv's own 4 would be taken by one webhook whose name servers are dead,
 and every other webhook, and a trunk's name, would wait for it."""
+SIP_SOCKETS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+"""What SIP listens on, at one port."""
+PORT_TRIES = 20
 CANNOT_START = 78
 """Exit code of a node that must not be started again: its configuration is at fault (EX_CONFIG)."""
 
@@ -37,7 +42,7 @@ class Supervisor:
         self._environment = os.environ | {
             "ONHOOK_DATA_DIR": str(settings.data_dir),
             "ONHOOK_HTTP_BIND": f"{http_host}:{http_port or free_port(http_host, socket.SOCK_STREAM)}",
-            "ONHOOK_SIP_BIND": f"{sip_host}:{sip_port or free_port(sip_host, socket.SOCK_DGRAM)}",
+            "ONHOOK_SIP_BIND": f"{sip_host}:{sip_port or free_port(sip_host, *SIP_SOCKETS)}",
             "UV_THREADPOOL_SIZE": os.environ.get("UV_THREADPOOL_SIZE", str(LOOK_UPS)),
         }
         self._config = ["--config", str(config)] if config else []
@@ -51,7 +56,7 @@ class Supervisor:
             signal.signal(number, lambda *_: self._stop())
         if not self._sandbox:
             return self._keep_node_alive([])
-        port = free_port("127.0.0.1", socket.SOCK_DGRAM)
+        port = free_port("127.0.0.1", *SIP_SOCKETS)
         carrier = _start(["phone", "--port", str(port), "--quiet", "--supervised"], self._environment)
         try:
             return self._keep_node_alive(["--carrier", f"sip:127.0.0.1:{port};transport=udp"])
@@ -96,13 +101,21 @@ def leave_with_supervisor() -> None:
     threading.Thread(target=wait, name="supervisor-watch", daemon=True).start()
 
 
-def free_port(host: str, kind: socket.SocketKind) -> int:
-    """Return a port that is free now."""
+def free_port(host: str, *kinds: socket.SocketKind) -> int:
+    """Return a port that is free now for each of these kinds. Raises `OSError`.
+
+    A port that is free for UDP is often not for TCP: a minute long it belongs to a connection that was closed.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for _ in range(PORT_TRIES):
+        port = 0
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for kind in kinds:
+                probe = probes.enter_context(socket.socket(family, kind))
+                probe.bind((host, port))
+                port = probe.getsockname()[1]
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port at {host}")
 
 
 def _start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
