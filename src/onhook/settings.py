@@ -1,14 +1,13 @@
 """Configuration: `ONHOOK_*` environment variables over an optional TOML file. Unknown keys are fatal."""
 
+import json
 import os
 import tomllib
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError as UnreadableValueError
 
 PREFIX = "ONHOOK_"
 NOT_SETTINGS = frozenset({"ONHOOK_CONFIG", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_TEST_APT"})
@@ -19,10 +18,10 @@ class SettingsError(Exception):
     """The configuration cannot be used; the message says which key and why."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of the server. Binds are `host:port`; port 0 picks a free one."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path = Path("onhook-data")
     http_bind: str = "127.0.0.1:8080"
@@ -52,6 +51,16 @@ class Settings(BaseSettings):
         if value is not None:
             split_bind(value)
         return value
+
+    @field_validator("dial_allow", mode="before")
+    @classmethod
+    def _is_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError('a list is written as JSON, such as ["+1", "+44"]') from error
 
     @field_validator("trunk_uri")
     @classmethod
@@ -116,21 +125,9 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
 
     Raises `SettingsError` for an unreadable file, an unknown key or a bad value.
     """
-    unknown = [
-        name
-        for name in os.environ
-        if name.startswith(PREFIX)
-        and name not in NOT_SETTINGS
-        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
-    ]
-    if unknown:
-        raise SettingsError(f"unknown setting in the environment: {', '.join(sorted(unknown))}")
-    values = _read_toml(config) if config else {}
-    values = {key: value for key, value in values.items() if f"{PREFIX}{key.upper()}" not in os.environ}
+    given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Settings(**(values | {key: value for key, value in overrides.items() if value is not None}))
-    except UnreadableValueError as error:
-        raise SettingsError(f'{error}; lists are written as JSON, such as ["+1", "+44"]') from error
+        return Settings(**((_read_toml(config) if config else {}) | _read_environment() | given))
     except ValidationError as error:
         raise SettingsError("; ".join(_words(one) for one in error.errors())) from error
 
@@ -142,6 +139,16 @@ def _words(error: ErrorDetails) -> str:
         return f"{key}: there is no such setting"
     text = error["msg"].removeprefix("Value error, ")
     return f"{key}: {text}" if key else text
+
+
+def _read_environment() -> dict[str, str]:
+    """Return the settings that the environment holds. Raises `SettingsError` for an unknown one."""
+    names = {name for name in os.environ if name.startswith(PREFIX)} - NOT_SETTINGS
+    keys = {name: name.removeprefix(PREFIX).lower() for name in names}
+    unknown = [name for name, key in keys.items() if key not in Settings.model_fields]
+    if unknown:
+        raise SettingsError(f"unknown setting in the environment: {', '.join(sorted(unknown))}")
+    return {key: os.environ[name] for name, key in keys.items()}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -66,6 +66,16 @@ def test_a_bad_value_is_refused_with_its_name(name: str, value: str, monkeypatch
         load_settings()
 
 
+def test_a_list_is_json_in_the_environment_and_a_list_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "onhook.toml"
+    file.write_text('dial_allow = ["+1"]\n')
+    assert load_settings(file).dial_allow == ("+1",)
+    monkeypatch.setenv("ONHOOK_DIAL_ALLOW", '["+44", "+49"]')
+    assert load_settings(file).dial_allow == ("+44", "+49")
+
+
 @pytest.mark.parametrize(("low", "high"), [("20000", "0"), ("0", "20000"), ("20000", "10000"), ("20000", "20000")])
 def test_half_a_port_range_is_refused(low: str, high: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONHOOK_RTP_PORT_MIN", low)
