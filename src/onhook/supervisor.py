@@ -8,6 +8,7 @@ standard input. Ports are chosen here, once, so that a restarted node is found w
 import contextlib
 import errno
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,6 +30,8 @@ and every other webhook, and a trunk's name, would wait for it."""
 SIP_SOCKETS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
 """What SIP listens on, at one port."""
 PORT_TRIES = 20
+CHOSEN_PORTS = range(20_000, 32_000)
+"""Below what systems give to outgoing connections: one of those could take the port before the node binds it."""
 CANNOT_START = 78
 """Exit code of a node that must not be started again: its configuration is at fault (EX_CONFIG)."""
 
@@ -108,12 +111,10 @@ def free_port(host: str, *kinds: socket.SocketKind) -> int:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(PORT_TRIES):
-        port = 0
+        port = random.choice(CHOSEN_PORTS)
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
             for kind in kinds:
-                probe = probes.enter_context(socket.socket(family, kind))
-                probe.bind((host, port))
-                port = probe.getsockname()[1]
+                probes.enter_context(socket.socket(family, kind)).bind((host, port))
             return port
     raise OSError(errno.EADDRINUSE, f"no free port at {host}")
 
