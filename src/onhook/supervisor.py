@@ -68,6 +68,7 @@ class Supervisor:
 
     def _keep_node_alive(self, arguments: list[str]) -> int:
         short_lives = 0
+        has_lived = False  # What it has once started with was good; now the calls of its last life need it.
         while not self._stopping:
             started = time.monotonic()
             self._node = node = _start(["node", *self._config, *arguments], self._environment)
@@ -76,8 +77,9 @@ class Supervisor:
             code = node.wait()
             if self._stopping:
                 break
-            if code == CANNOT_START:
+            if code == CANNOT_START and not has_lived:
                 return code
+            has_lived = True
             short_lives = short_lives + 1 if time.monotonic() - started < SHORT_LIFE_S else 0
             print(f"onhook: the node died (exit code {code}), starting it again", file=sys.stderr, flush=True)
             if short_lives >= MAX_SHORT_LIVES:
