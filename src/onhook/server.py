@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from onhook.agents.line_agents import LineAgents
+from onhook.voice.line_agents import LineAgents
 from onhook.api.services import Services
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, SystemClock

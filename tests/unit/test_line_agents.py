@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from onhook.agents.line_agents import LineAgents
+from onhook.voice.line_agents import LineAgents
 from onhook.calls.call import Dialect
 from onhook.store.store import Agent
 from tests.unit.control_bench import Bench

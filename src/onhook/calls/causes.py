@@ -44,6 +44,15 @@ class Reason(StrEnum):
     SESSION_EXPIRED = "session_expired"
     DIALOG_LOST = "dialog_lost"
     TRANSPORT_FAILED = "transport_failed"
+    AGENT_HANGUP = "agent_hangup"
+    FAREWELL_OVERRUN = "farewell_overrun"
+    VOICEMAIL = "voicemail"
+    CALLER_SILENCE = "caller_silence"
+    BOTH_SILENT = "both_silent"
+    NO_INBOUND_AUDIO = "no_inbound_audio"
+    AGENT_START_TIMEOUT = "agent_start_timeout"
+    AGENT_LOST = "agent_lost"
+    AGENT_LOOP = "agent_loop"
     RESTART = "restart"
     SHUTDOWN = "shutdown"
 
@@ -85,6 +94,17 @@ REGISTRY: dict[Reason, ReasonEntry] = {
         "the far end no longer knows the call (481 or 408 in the dialog)", Outcome.FAILED, 41
     ),
     Reason.TRANSPORT_FAILED: ReasonEntry("nothing could be sent to the carrier", Outcome.FAILED, 38),
+    Reason.AGENT_HANGUP: ReasonEntry("the agent hung up, its last words played out", Outcome.CANCELED, 16),
+    Reason.FAREWELL_OVERRUN: ReasonEntry(
+        "the agent hung up, and its last words did not end in time", Outcome.CANCELED, 16
+    ),
+    Reason.VOICEMAIL: ReasonEntry("an answering machine answered, and the agent leaves those", Outcome.NO_ANSWER, 16),
+    Reason.CALLER_SILENCE: ReasonEntry("the caller said nothing for too long", Outcome.NO_ANSWER, 16),
+    Reason.BOTH_SILENT: ReasonEntry("neither side said anything for too long", Outcome.NO_ANSWER, 16),
+    Reason.NO_INBOUND_AUDIO: ReasonEntry("no RTP came from the far end", Outcome.FAILED, 102),
+    Reason.AGENT_START_TIMEOUT: ReasonEntry("the agent did not start in time", Outcome.FAILED, 41),
+    Reason.AGENT_LOST: ReasonEntry("the agent crashed, hung, or lost its connection", Outcome.FAILED, 41),
+    Reason.AGENT_LOOP: ReasonEntry("the agent called its tools in a loop", Outcome.FAILED, 41),
     Reason.RESTART: ReasonEntry("the server restarted while the call was live", Outcome.CANCELED, 41),
     Reason.SHUTDOWN: ReasonEntry("the server was shut down while the call was live", Outcome.CANCELED, 41),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import typer
 
-from onhook.agents.line_agents import LineAgentKind
+from onhook.voice.line_agents import LineAgentKind
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.cli.common import ConfigOption, DataOption, fail, moment, secret_box, settings_or_exit, with_store
 from onhook.clock import SystemClock

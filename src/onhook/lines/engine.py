@@ -117,6 +117,20 @@ class ProofUpdated(msgspec.Struct, frozen=True):
     proof: Proof
 
 
+class Tick(msgspec.Struct, frozen=True):
+    """20 ms of one leg, both ways, as the media clock sees them; each frame is 160 bytes of G.711 mu-law.
+
+    `heard` has passed the jitter buffer: where nothing came in time it is a concealment of the loss, then silence.
+    `arrived` is True when a packet made it. `sent` is what left in this tick, silence when nothing did. `held` is True
+    while the far end has said that it sends us no audio.
+    """
+
+    heard: bytes
+    sent: bytes
+    arrived: bool
+    held: bool = False
+
+
 LegEvent = Dialed | Provisional | Answered | DtmfReceived | LegEnded | ProofUpdated
 
 
@@ -128,7 +142,22 @@ class LineEvents(Protocol):
         ...
 
     def on_audio(self, call_id: str, frame: bytes) -> None:
-        """Take 20 ms of the far end's voice: 160 bytes of G.711 mu-law at 8 kHz."""
+        """Take 20 ms of the far end's voice, as it came: 160 bytes of G.711 mu-law at 8 kHz."""
+        ...
+
+    def on_tick(self, call_id: str, tick: Tick) -> None:
+        """Take 20 ms of a leg that is listened to (`Engine.listen`), until its session closes."""
+        ...
+
+    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
+        """Take the echo of a mark: all audio queued before it has left, or it was dropped with that audio."""
+        ...
+
+    def on_cut(self, call_id: str) -> None:
+        """Take the news that `Engine.hangup` was called for an existing leg: nobody on our side talks any more.
+
+        Comes once per leg, after its BYE or CANCEL has been handed to the network, before `LegEnded`.
+        """
         ...
 
 
@@ -167,7 +196,19 @@ class Engine(Protocol):
         ...
 
     def flush_audio(self, call_id: str) -> int:
-        """Drop what is queued to play; return how many ms were dropped."""
+        """Drop what is queued to play; return how many ms were dropped. Marks among it are echoed as cleared."""
+        ...
+
+    def mark(self, call_id: str, name: str) -> None:
+        """Append a mark to the play-out queue; `on_mark` echoes it. A leg that is ending echoes it as cleared."""
+        ...
+
+    def queued_ms(self, call_id: str) -> int:
+        """Return how much audio is queued to play, in ms; 0 for a leg that is not there."""
+        ...
+
+    def listen(self, call_id: str) -> None:
+        """Report every 20 ms of this leg by `on_tick` from now on."""
         ...
 
     def mute(self, call_id: str) -> None:

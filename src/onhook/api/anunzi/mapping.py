@@ -31,6 +31,13 @@ STOPPED = End("ended", "manual_stopped")
 HUNG_UP = End("ended", "user_hangup")
 TOO_LONG = End("ended", "max_duration_reached")
 BROKEN = End("error", "error_unknown")
+AGENT_HUNG_UP = End("ended", "agent_hangup")
+MACHINE = End("ended", "voicemail_reached")
+SILENT = End("ended", "inactivity")
+NO_AUDIO = End("error", "error_no_audio_received")
+AGENT_NOT_OPEN = End("error", "error_llm_websocket_open")
+AGENT_GONE = End("error", "error_llm_websocket_lost_connection")
+AGENT_FAILED = End("error", "error_llm_websocket_runtime")
 
 UNANSWERED_END: dict[Reason, End] = {
     Reason.API_STOP: STOPPED,
@@ -53,6 +60,15 @@ UNANSWERED_END: dict[Reason, End] = {
     Reason.SESSION_EXPIRED: End("not_connected", "dial_failed"),
     Reason.DIALOG_LOST: End("not_connected", "dial_failed"),
     Reason.TRANSPORT_FAILED: End("not_connected", "telephony_provider_unavailable"),
+    Reason.AGENT_HANGUP: AGENT_HUNG_UP,
+    Reason.FAREWELL_OVERRUN: AGENT_HUNG_UP,
+    Reason.VOICEMAIL: MACHINE,
+    Reason.CALLER_SILENCE: SILENT,
+    Reason.BOTH_SILENT: SILENT,
+    Reason.NO_INBOUND_AUDIO: NO_AUDIO,
+    Reason.AGENT_START_TIMEOUT: AGENT_NOT_OPEN,
+    Reason.AGENT_LOST: AGENT_GONE,
+    Reason.AGENT_LOOP: AGENT_FAILED,
     Reason.RESTART: BROKEN,
     Reason.SHUTDOWN: BROKEN,
 }
@@ -63,6 +79,15 @@ ANSWERED_END: dict[Reason, End] = dict.fromkeys(Reason, BROKEN) | {
     Reason.OPERATOR_STOP: STOPPED,
     Reason.HANGUP: HUNG_UP,
     Reason.MAX_DURATION: TOO_LONG,
+    Reason.AGENT_HANGUP: AGENT_HUNG_UP,
+    Reason.FAREWELL_OVERRUN: AGENT_HUNG_UP,
+    Reason.VOICEMAIL: MACHINE,
+    Reason.CALLER_SILENCE: SILENT,
+    Reason.BOTH_SILENT: SILENT,
+    Reason.NO_INBOUND_AUDIO: NO_AUDIO,
+    Reason.AGENT_START_TIMEOUT: AGENT_NOT_OPEN,
+    Reason.AGENT_LOST: AGENT_GONE,
+    Reason.AGENT_LOOP: AGENT_FAILED,
 }
 """A call that ended after the answer; what tore it down against everybody's will is an `error`."""
 
