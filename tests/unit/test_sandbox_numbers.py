@@ -16,8 +16,8 @@ def test_the_page_shows_the_table_as_it_is() -> None:
     assert shown == markdown_table()
 
 
-def test_the_digits_run_from_00_to_21_without_a_gap() -> None:
-    assert [number.digits for number in NUMBERS] == [f"{count:02}" for count in range(22)]
+def test_the_digits_run_from_00_to_27_without_a_gap() -> None:
+    assert [number.digits for number in NUMBERS] == [f"{count:02}" for count in range(28)]
 
 
 @pytest.mark.parametrize("user", ["+12025550102", "12025550102", "2025550102"])

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from onhook.clock import Clock, Timer
 from onhook.lines.sandbox.calls import SandboxCall
-from onhook.lines.sandbox.media import UnusableSdp
+from onhook.lines.sandbox.media import Echo, UnusableSdp
 from onhook.lines.sandbox.numbers import Act, Step
 from onhook.lines.sandbox.session import SDP, Caller, Dialog, Session
+from onhook.lines.sandbox.talker import Talker
 from onhook.lines.sandbox.transactions import Resender, ServerTransaction
 from onhook.lines.sandbox.uas import ALLOW, REASONS, Address, Headers, Request, Response, response
 
@@ -128,7 +129,8 @@ class FarEnd:
     def open(self, transaction: ServerTransaction) -> None:
         """Accept the call and start the script; 488 when its SDP cannot be used."""
         host, port = self._wire.address
-        session = Session(host)
+        lines = self.call.number.lines
+        session = Session(host, Echo(host) if lines is None else Talker(host, lines))
         self.call.echo = session.echo
         try:
             session.negotiate(transaction.request.body)
@@ -166,6 +168,8 @@ class FarEnd:
             return
         self._rest()
         self.tell("answers")
+        if self.call.echo is not None:
+            self.call.echo.start(self._wire.clock)
         transaction, self.pending = self.pending, None
         self.call.ringing = False
         for dialog in self.call.dialogs:

@@ -8,7 +8,8 @@ import struct
 
 import msgspec
 
-from onhook.lines.sandbox.uas import Address, is_ipv4
+from onhook.clock import Clock
+from onhook.lines.sandbox.uas import is_ipv4
 
 PCMU, PCMA = 0, 8
 MAX_AUDIO = 60 * 8000
@@ -99,6 +100,9 @@ class Echo:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._drain)
 
+    def start(self, clock: Clock) -> None:
+        """Take note of the answer; an echo begins by itself."""
+
     def close(self) -> None:
         """Close the socket; what was kept stays. Harmless when repeated."""
         if self._socket.fileno() >= 0:
@@ -124,8 +128,11 @@ class Echo:
             self.audio += payload
         elif payload_type == remote.event_type:
             self._take_key(int.from_bytes(packet[4:8], "big"), payload)
-        if remote.port and remote.direction in ("sendrecv", "recvonly"):
-            self._send(packet[1], packet[4:8], payload, (remote.host, remote.port))
+        self._reply(packet[1], packet[4:8], payload)
+
+    def _reply(self, marker_and_type: int, timestamp: bytes, payload: bytes) -> None:
+        """Do what is to be done about a packet of the caller: send it back."""
+        self._send(marker_and_type, timestamp, payload)
 
     def _take_key(self, timestamp: int, payload: bytes) -> None:
         if len(payload) < 4 or timestamp == self._last_key or payload[0] >= len(KEYS):
@@ -133,10 +140,16 @@ class Echo:
         self._last_key = timestamp
         self.keys += KEYS[payload[0]]
 
-    def _send(self, marker_and_type: int, timestamp: bytes, payload: bytes, to: Address) -> None:
+    def _send(self, marker_and_type: int, timestamp: bytes, payload: bytes) -> None:
+        """Send a packet to the address of the caller's SDP, if it listens there."""
+        remote = self.remote
+        if remote is None or not remote.port or remote.direction not in ("sendrecv", "recvonly"):
+            return
         self._sequence = (self._sequence + 1) & 0xFFFF
         head = struct.pack("!BBH", 0x80, marker_and_type, self._sequence)
         try:
-            self._socket.sendto(head + timestamp + self._source.to_bytes(4, "big") + payload, to)
+            self._socket.sendto(
+                head + timestamp + self._source.to_bytes(4, "big") + payload, (remote.host, remote.port)
+            )
         except OSError:
             return

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from onhook.lines.sandbox.talker import Line, When
+
 EVERY = 1_000_000
 """A count for "all of them"."""
 
@@ -60,7 +62,8 @@ class Number(msgspec.Struct, frozen=True):
     """One line of the table.
 
     `loses` counts, per method, how many of the first arrivals are treated as lost on the way (repeats
-    count). `bye_reply` is the status that answers a BYE; None hangs up and stays silent.
+    count). `bye_reply` is the status that answers a BYE; None hangs up and stays silent. `lines` is what somebody says
+    there; None echoes.
     """
 
     digits: str
@@ -75,6 +78,7 @@ class Number(msgspec.Struct, frozen=True):
     bye_challenges: tuple[Challenge, ...] = ()
     forks: int = 1
     record_routes: int = 0
+    lines: tuple[Line, ...] | None = None
 
 
 def _refuses(digits: str, status: int, title: str, does: str) -> Number:
@@ -171,6 +175,37 @@ NUMBERS: tuple[Number, ...] = (
         "Answers; a BYE gets 401, the answer to it gets 401 with stale=true and a new nonce, the next one 200.",
         bye_challenges=(Challenge(401), Challenge(401, stale=True)),
     ),
+    Number(
+        "22",
+        "says yes",
+        'Answers; after each of the caller\'s first two prompts somebody says "yes".',
+        lines=(Line(When.AFTER_A_PROMPT, 0.8, say="yes"), Line(When.AFTER_A_PROMPT, 0.8, say="yes")),
+    ),
+    Number(
+        "23",
+        "says goodbye",
+        'Answers; after the caller\'s first prompt somebody says "goodbye", after the second "yes".',
+        lines=(Line(When.AFTER_A_PROMPT, 0.8, say="goodbye"), Line(When.AFTER_A_PROMPT, 0.8, say="yes")),
+    ),
+    Number(
+        "24",
+        "presses 1",
+        "Answers; after each of the caller's first two prompts somebody presses 1.",
+        lines=(Line(When.AFTER_A_PROMPT, 0.8, press="1"), Line(When.AFTER_A_PROMPT, 0.8, press="1")),
+    ),
+    Number(
+        "25",
+        "talks over the caller",
+        "Answers; somebody speaks over the caller's first prompt, one second into it, and is silent afterwards.",
+        lines=(Line(When.OVER_A_PROMPT, 1.0, say="interruption"),),
+    ),
+    Number(
+        "26",
+        "answering machine",
+        "Answers; a machine speaks for 7 s, beeps, and records what it is told.",
+        lines=(Line(When.AT_ONCE, 0.5, say="machine"),),
+    ),
+    Number("27", "says nothing", "Answers; sends nothing but silence.", lines=()),
 )
 
 BY_DIGITS: dict[str, Number] = {number.digits: number for number in NUMBERS}

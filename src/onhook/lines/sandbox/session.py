@@ -11,10 +11,10 @@ SDP: Headers = (("Content-Type", "application/sdp"),)
 
 
 class Session:
-    """The audio of one call: an echo, and the offers and answers around it (RFC 3264)."""
+    """The audio of one call: an echo or a talker, and the offers and answers around it (RFC 3264)."""
 
-    def __init__(self, host: str) -> None:
-        self.echo = Echo(host)
+    def __init__(self, host: str, echo: Echo) -> None:
+        self.echo = echo
         self._ours = Audio(host, self.echo.port)
         self._version = 0
 
