@@ -1,6 +1,7 @@
 """The far ends that speak: when a line's moment has come, and what is heard of it."""
 
 import asyncio
+import itertools
 import socket
 import struct
 
@@ -83,6 +84,6 @@ async def test_a_talker_sends_its_line_and_then_a_key_and_echoes_nothing() -> No
     assert b"".join(recording("yes")) in b"".join(heard)
     assert {key[0] for key in keys} == {5}
     assert keys[-1][1] & 0x80
-    assert [(later - earlier) & 0xFFFF for earlier, later in zip(sequences, sequences[1:], strict=False)] == [1] * (
+    assert [(later - earlier) & 0xFFFF for earlier, later in itertools.pairwise(sequences)] == [1] * (
         len(sequences) - 1
     )
