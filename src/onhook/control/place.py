@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import phonenumbers
 
+from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
 from onhook.clock import Clock
@@ -38,7 +39,7 @@ class RefusedError(Exception):
     """The call is not placed and nothing was written.
 
     `code` is one of `agent_unknown`, `agent_inactive`, `number_unknown`, `number_unbound`, `no_number`,
-    `no_trunk`, `invalid_number`, `emergency_number`, `destination_not_allowed`, `invalid_header`.
+    `no_trunk`, `invalid_number`, `emergency_number`, `destination_not_allowed`, `invalid_header`, `agent_invalid`.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -91,13 +92,24 @@ def _is_emergency(raw: str, digits: str, default_region: str | None) -> bool:
 
 
 class Placer:
-    """Creates calls. `on_created` is told of each call that is to be dialled now."""
+    """Creates calls. `on_created` is told of each call that is to be dialled now.
 
-    def __init__(self, store: Store, clock: Clock, policy: DialPolicy, on_created: Callable[[Call], None]) -> None:
+    `check_agent` raises `DefinitionError` for an agent that could not be put on a call.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        policy: DialPolicy,
+        on_created: Callable[[Call], None],
+        check_agent: Callable[[Agent], object] = lambda agent: agent,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy
         self._on_created = on_created
+        self._check_agent = check_agent
 
     async def place(self, order: PlaceOrder) -> Call:
         """Write the call and start dialling, or schedule it.
@@ -155,6 +167,10 @@ class Placer:
             raise RefusedError("agent_inactive", "Agent is not published")
         if agent.direction is Direction.INBOUND:
             raise RefusedError("agent_inactive", "Agent takes inbound calls only")
+        try:
+            self._check_agent(agent)
+        except DefinitionError as error:
+            raise RefusedError("agent_invalid", f"The agent cannot be put on a call: {error}") from error
         if number is None:
             numbers = await self._store.find(Number, order.environment_id)
             number = next((one for one in numbers if one.agent_id == agent.id), None)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -58,17 +59,29 @@ class ProgressRecorder:
 
     def on_event(self, event: LegEvent) -> None:
         """Queue one event of one call."""
-        queue = self._queues.get(event.call_id)
-        if queue is not None:
-            queue.extend(self._writes(event))
-            return
-        self._queues[event.call_id] = deque(self._writes(event))
-        self._run(self._drain(event.call_id))
+        self._queue(event.call_id, self._writes(event))
+
+    def note(self, call_id: str, event_type: EventType, data: dict[str, Any]) -> None:
+        """Queue a fact of the conversation, behind what the line has reported of this call so far.
+
+        `data` is JSON. It moves nothing in the call's row. To be called before the leg's `LegEnded` is reported: what
+        comes later would stand behind `call.ended`.
+        """
+        progress = Progress(call_id, self._clock.now_ms(), event_type, data=data)
+        self._queue(call_id, [lambda: self._store.record_progress(progress)])
 
     async def drained(self) -> None:
         """Wait until all that was reported so far is written."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+    def _queue(self, call_id: str, writes: list[Write]) -> None:
+        queue = self._queues.get(call_id)
+        if queue is not None:
+            queue.extend(writes)
+            return
+        self._queues[call_id] = deque(writes)
+        self._run(self._drain(call_id))
 
     def _run(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
