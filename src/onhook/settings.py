@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
+
+from onhook.agents.definition import AgentKind, DefinitionError
 
 PREFIX = "ONHOOK_"
 NOT_SETTINGS = frozenset({"ONHOOK_CONFIG", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_TEST_APT"})
@@ -42,6 +45,13 @@ class Settings(BaseModel):
     max_requests: int = Field(default=256, ge=1)
     rate_limit_per_minute: int = Field(default=0, ge=0)
     webhook_allow_private: bool = False
+    agent_kind: AgentKind = AgentKind.SCRIPTED
+    agent_processes: int = Field(default=2, ge=1, le=64)
+    agent_url_allow: tuple[str, ...] = ()
+    recordings_dir: Path | None = None
+    recording_days: int = Field(default=30, ge=0)
+    recording_format: str = Field(default="wav", pattern="^(wav|ogg)$")
+    public_url: str | None = None
     talkover_signature_header: str = Field(default="X-TalkOver-Signature", pattern="^[A-Za-z0-9-]{1,64}$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -52,7 +62,7 @@ class Settings(BaseModel):
             split_bind(value)
         return value
 
-    @field_validator("dial_allow", mode="before")
+    @field_validator("dial_allow", "agent_url_allow", mode="before")
     @classmethod
     def _is_list(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -68,6 +78,28 @@ class Settings(BaseModel):
         if value is not None and not value.startswith("sip:"):
             raise ValueError("must look like sip:host:port;transport=udp")
         return value
+
+    @field_validator("agent_url_allow")
+    @classmethod
+    def _are_bot_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            from onhook.agents.bot_urls import check_allowed  # noqa: PLC0415 (the supervisor stays light)
+
+            for entry in value:
+                try:
+                    check_allowed(entry)
+                except DefinitionError as error:
+                    raise ValueError(f"{entry}: {error}") from error
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value) is None:
+            raise ValueError("must look like https://onhook.example.com")
+        return value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod
@@ -88,6 +120,11 @@ class Settings(BaseModel):
         if self.database_url is not None:
             return Path(self.database_url.removeprefix("sqlite:///"))
         return self.data_dir / "onhook.db"
+
+    @property
+    def recordings_path(self) -> Path:
+        """Where recordings are kept."""
+        return self.recordings_dir or self.data_dir / "recordings"
 
     @property
     def http_address(self) -> tuple[str, int]:

@@ -79,7 +79,8 @@ class IdleRules(msgspec.Struct, frozen=True):
     After `after_ms` without a sound of either side the agent is told to ask whether somebody is there, at most
     `max_checks` times (`first_*` rule until the caller has spoken once; None means as later). One more such span ends
     the call, `caller_silence`. Without `ask` nothing is asked: the call ends after `after_ms * (max_checks + 1)`.
-    `inactivity_ms` ends it whatever was asked, counted from the caller's last sound; None is never.
+    Without `ends_call` none of this ends it. `inactivity_ms` ends it whatever was asked, counted from the caller's last
+    sound; None is never.
     """
 
     after_ms: int = 15_000
@@ -88,6 +89,7 @@ class IdleRules(msgspec.Struct, frozen=True):
     first_after_ms: int | None = None
     first_max_checks: int | None = None
     inactivity_ms: int | None = None
+    ends_call: bool = True
 
 
 class AgentDefinition(msgspec.Struct, frozen=True):
