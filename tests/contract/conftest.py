@@ -1,13 +1,20 @@
 """Every store that onhook ships; each contract test runs on all of them."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Store
 from onhook.testing.store import MemoryStore
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the event loop of the product."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(params=["memory", "sqlite"])

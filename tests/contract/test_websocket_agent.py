@@ -115,16 +115,17 @@ class Bot:
 @asynccontextmanager
 async def running(script: BotScript | None = None, **options: Any) -> AsyncIterator[Bot]:
     """Run a bot that plays `script`, or else only listens; see that no task and no socket is left of either side."""
-    bot, tasks, descriptors = Bot(script), asyncio.all_tasks(), _descriptors()
+    bot, tasks, sockets = Bot(script), asyncio.all_tasks(), _sockets()
     async with serve(bot.handle, "127.0.0.1", 0, close_timeout=0.1, compression=None, **options) as bot.server:
         yield bot
-    await asyncio.sleep(0)  # lets the loop close the descriptors of what was aborted
+    await asyncio.sleep(0)  # lets the loop close what was aborted
     assert asyncio.all_tasks() - tasks == set()
-    assert _descriptors() <= descriptors
+    assert _sockets() <= sockets
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def _sockets() -> int:
+    """Return how many sockets this process has."""
+    return sum("socket:" in os.readlink(one.path) for one in os.scandir("/proc/self/fd") if one.is_symlink())
 
 
 def call_to(url: str, **definition: Any) -> CallInfo:
