@@ -23,7 +23,7 @@ from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
-from onhook.lines.engine import Answered, LegEnded, LegEvent
+from onhook.lines.engine import Answered, LegEnded, LegEvent, Tick
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
@@ -71,6 +71,15 @@ class LineRelay:
     def on_audio(self, call_id: str, frame: bytes) -> None:
         """Pass on 20 ms of the far end's voice."""
         self.agents.on_audio(call_id, frame)
+
+    def on_tick(self, call_id: str, tick: Tick) -> None:
+        """Nobody listens to ticks yet."""
+
+    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
+        """Nobody sets marks yet."""
+
+    def on_cut(self, call_id: str) -> None:
+        """Nobody waits for a cut yet."""
 
 
 class Node:
@@ -159,7 +168,7 @@ class Node:
     async def _start_courier(self, stack: contextlib.AsyncExitStack) -> None:
         """Deliver webhooks until the stack is left."""
         # Imported late, like the web framework: the calls of an earlier life come first.
-        from onhook.api.renderers import RENDERERS  # noqa: PLC0415
+        from onhook.api.renderers import renderers  # noqa: PLC0415
         from onhook.webhooks.courier import Courier  # noqa: PLC0415
         from onhook.webhooks.guard import Guard  # noqa: PLC0415
         from onhook.webhooks.late_transport import LateTransport  # noqa: PLC0415
@@ -169,7 +178,7 @@ class Node:
         transport = await stack.enter_async_context(LateTransport(guard))
         header = self.settings.talkover_signature_header
         requests = RequestMaker(self.store, self.secrets.decrypt, self.clock, header)
-        self.courier = Courier(self.store, transport, requests, RENDERERS, self.clock)
+        self.courier = Courier(self.store, transport, requests, renderers(self.settings.public_url), self.clock)
         await self.courier.start()
         stack.push_async_callback(self.courier.close)
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from tests.unit.courier_bench import ScriptedTransport
 
 from onhook.api.app import create_app
-from onhook.api.renderers import RENDERERS
+from onhook.api.renderers import renderers
 from onhook.api.services import Services
 from onhook.api.streams import Streams
 from onhook.calls.call import Call, Dialect
@@ -22,7 +22,7 @@ from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
-from onhook.lines.engine import LegEvent
+from onhook.lines.engine import LegEvent, Tick
 from onhook.store.secrets import SecretBox, hash_token
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Agent, ApiKey, Environment, Number, Store, TrunkRecord
@@ -75,6 +75,15 @@ class Relay:
     def on_audio(self, call_id: str, frame: bytes) -> None:
         pass
 
+    def on_tick(self, call_id: str, tick: Tick) -> None:
+        pass
+
+    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
+        pass
+
+    def on_cut(self, call_id: str) -> None:
+        pass
+
 
 class Rig:
     """Everything but the wire."""
@@ -92,7 +101,7 @@ class Rig:
         self.placer = Placer(store, self.clock, DialPolicy(), self.dialer.start)
         self.transport = ScriptedTransport()
         requests = RequestMaker(store, self.secrets.decrypt, self.clock, "X-TalkOver-Signature")
-        self.courier = Courier(store, self.transport, requests, RENDERERS, self.clock)
+        self.courier = Courier(store, self.transport, requests, renderers(), self.clock)
         self.ready = {"store": "ok", "sip": "ok"}
         self.mine = Tenant("mine", "+12025550190", "key_mine_0123456789abcdef")
         self.other = Tenant("other", "+12025550191", "talq_other_0123456789abcdef")

@@ -10,7 +10,7 @@ from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, PlaceOrder, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
-from onhook.lines.engine import LegEvent
+from onhook.lines.engine import LegEvent, Tick
 from onhook.store.store import Agent, Environment, Number, StopOrder, TrunkRecord
 from onhook.testing.clock import ManualClock
 from onhook.testing.engine import FakeEngine
@@ -50,6 +50,15 @@ class Bench:
 
     def on_audio(self, call_id: str, frame: bytes) -> None:
         """Nobody listens here."""
+
+    def on_tick(self, call_id: str, tick: Tick) -> None:
+        """Nor here."""
+
+    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
+        """Nobody marks."""
+
+    def on_cut(self, call_id: str) -> None:
+        """Nobody talks."""
 
     async def place(self, *, delay_s: int = 0, to: str = "+12025550199") -> Call:
         order = PlaceOrder("a", Dialect.NATIVE, to, agent_id="agent1", delay_s=delay_s)

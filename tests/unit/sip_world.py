@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Proof
-from onhook.lines.engine import DialOrder, LegEnded, LegEvent, ProofUpdated, Trunk
+from onhook.lines.engine import DialOrder, LegEnded, LegEvent, ProofUpdated, Tick, Trunk
 from onhook.lines.sip.address import Destination
 from onhook.lines.sip.context import SipSettings
 from onhook.lines.sip.message import Request, Response, parse
@@ -99,6 +99,9 @@ class FakeMediaSession:
 
     on_audio: Callable[[bytes], None]
     on_dtmf: Callable[[str, int], None]
+    on_mark: Callable[[str, bool], None]
+    on_tick: Callable[[Tick], None] | None = None
+    marks: list[str] = field(default_factory=list)
     local_port: int = 4100
     queued_ms: int = 0
     packets_sent: int = 0
@@ -121,6 +124,12 @@ class FakeMediaSession:
         dropped, self.played = len(self.played) // 8, bytearray()
         return dropped
 
+    def mark(self, name: str) -> None:
+        self.marks.append(name)
+
+    def listen(self, on_tick: Callable[[Tick], None]) -> None:
+        self.on_tick = on_tick
+
     def send_dtmf(self, digits: str) -> None:
         self.keys += digits
 
@@ -139,11 +148,15 @@ class FakeMedia:
         self.fail = False
 
     def open(
-        self, call_id: str, on_audio: Callable[[bytes], None], on_dtmf: Callable[[str, int], None]
+        self,
+        call_id: str,
+        on_audio: Callable[[bytes], None],
+        on_dtmf: Callable[[str, int], None],
+        on_mark: Callable[[str, bool], None],
     ) -> FakeMediaSession:
         if self.fail:
             raise OSError("no port is free")
-        self.sessions.append(FakeMediaSession(on_audio, on_dtmf))
+        self.sessions.append(FakeMediaSession(on_audio, on_dtmf, on_mark))
         return self.sessions[-1]
 
 
@@ -157,6 +170,9 @@ class World:
         self.media = FakeMedia()
         self.events: list[LegEvent] = []
         self.frames: list[bytes] = []
+        self.ticks: list[tuple[str, Tick]] = []
+        self.marks: list[tuple[str, str, bool]] = []
+        self.cuts: list[str] = []
         self.trunk = trunk or Trunk("t1", "sip:192.0.2.9:5060", username="alice", password="secret")
         self.agent = UserAgent(
             settings or SipSettings(),
@@ -177,6 +193,16 @@ class World:
 
     def on_audio(self, call_id: str, frame: bytes) -> None:
         self.frames.append(frame)
+
+    def on_tick(self, call_id: str, tick: Tick) -> None:
+        self.ticks.append((call_id, tick))
+
+    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
+        self.marks.append((call_id, name, cleared))
+
+    def on_cut(self, call_id: str) -> None:
+        assert call_id not in [event.call_id for event in self.of(LegEnded)], "a cut comes before the end"
+        self.cuts.append(call_id)
 
     # our side
 

@@ -55,6 +55,7 @@ class Ear:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.keys: list[tuple[str, int]] = []
+        self.marks: list[tuple[str, bool]] = []
         self.heard = asyncio.Event()
 
     def on_audio(self, frame: bytes) -> None:
@@ -64,6 +65,9 @@ class Ear:
     def on_dtmf(self, digit: str, duration_ms: int) -> None:
         self.keys.append((digit, duration_ms))
         self.heard.set()
+
+    def on_mark(self, name: str, cleared: bool) -> None:
+        self.marks.append((name, cleared))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(3):
@@ -94,7 +98,7 @@ async def pump(clock: ManualClock) -> AsyncIterator[MediaPump]:
 
 def open_session(pump: MediaPump, ear: Ear | None = None) -> RtpSession:
     ear = ear or Ear()
-    return pump.open("call_1", ear.on_audio, ear.on_dtmf)
+    return pump.open("call_1", ear.on_audio, ear.on_dtmf, ear.on_mark)
 
 
 def sequences(packets: list[bytes]) -> list[int]:
@@ -107,7 +111,9 @@ def timestamps(packets: list[bytes]) -> list[int]:
 
 async def test_it_is_the_port_that_the_engine_knows(pump: MediaPump) -> None:
     port: MediaPort = pump
-    session: MediaSession = port.open("call_1", lambda _frame: None, lambda _digit, _ms: None)
+    session: MediaSession = port.open(
+        "call_1", lambda _frame: None, lambda _digit, _ms: None, lambda _name, _cleared: None
+    )
     assert session.local_port % 2 == 0
     assert session.queued_ms == session.packets_sent == session.packets_received == 0
     assert session.last_sent_at is session.last_received_at is None

@@ -13,7 +13,7 @@ from tests.wire.peers.raw_uas import RawUas
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.clock import SystemClock
-from onhook.lines.engine import DialOrder, LegEnded, LegEvent, Trunk
+from onhook.lines.engine import DialOrder, LegEnded, LegEvent, Tick, Trunk
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.sip.engine import SipEngine, SipSettings
 
@@ -82,6 +82,9 @@ class Line:
         self.lag = MachineLag()
         self.events: list[LegEvent] = []
         self.audio: dict[str, bytearray] = {}
+        self.ticks: list[Tick] = []
+        self.marks: list[tuple[str, bool]] = []
+        self.cuts: list[str] = []
         self.journal = MemoryJournal()
         clock = SystemClock()
         self._pump = MediaPump(clock, "127.0.0.1")
@@ -110,6 +113,17 @@ class Line:
     def on_audio(self, call_id: str, frame: bytes) -> None:
         self.audio.setdefault(call_id, bytearray()).extend(frame)
         self._news.set()
+
+    def on_tick(self, call_id: str, tick: Tick) -> None:
+        self.ticks.append(tick)
+        self._news.set()
+
+    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
+        self.marks.append((name, cleared))
+        self._news.set()
+
+    def on_cut(self, call_id: str) -> None:
+        self.cuts.append(call_id)
 
     @property
     def port(self) -> int:

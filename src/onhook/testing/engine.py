@@ -15,21 +15,31 @@ from onhook.lines.engine import (
     LineEvents,
     ProofUpdated,
     Provisional,
+    Tick,
 )
+from onhook.lines.media.session import FRAME_BYTES, FRAME_MS, SILENCE
 
 RINGS = "ring"
 ANSWERS = "answer"
 
+_BYTES_PER_MS = 8
+
 
 @dataclass
 class FakeLeg:
-    """One leg, as far as a fake needs it."""
+    """One leg, as far as a fake needs it.
+
+    `played` is what is queued to play, `marks` are in it at their byte; `left` is what the far end has heard of it.
+    """
 
     order: DialOrder | None
     ringing: bool = False
     answered: bool = False
     stopped_for: Cause | None = None
     played: bytearray = field(default_factory=bytearray)
+    left: bytearray = field(default_factory=bytearray)
+    marks: list[tuple[int, str]] = field(default_factory=list)
+    listening: bool = False
     keys: str = ""
     muted: bool = False
 
@@ -40,7 +50,8 @@ class FakeEngine:
     A number that ends in a key of `script` moves by itself: its value is `RINGS`, `ANSWERS`, or the SIP status
     (300 or more) with which it refuses. While `settles` is False, stopped legs stay unsettled until `settle` is
     called: a far end that does not reply to our BYE. `hangups` lists what the engine was told to end, and why.
-    Connect it with `report_to` before the first call.
+    Time stands still on a leg's audio until `played` or `tick` moves it. Connect it with `report_to` before the
+    first call.
     """
 
     def __init__(self, clock: Clock, script: dict[str, str | int] | None = None) -> None:
@@ -50,6 +61,7 @@ class FakeEngine:
         self._clock = clock
         self._script = script or {}
         self._events: LineEvents | None = None
+        self._dropped: list[tuple[str, str]] = []
 
     def report_to(self, events: LineEvents) -> None:
         """Send all events to `events` from now on."""
@@ -72,7 +84,11 @@ class FakeEngine:
         if leg is None:
             return False
         self.hangups.append((call_id, cause))
+        first = leg.stopped_for is None
         leg.stopped_for = leg.stopped_for or cause
+        if first:
+            self._clear_marks(call_id, leg)
+            self._listener().on_cut(call_id)
         if self.settles:
             self.settle(call_id)
         return True
@@ -88,9 +104,28 @@ class FakeEngine:
         leg = self.legs.get(call_id)
         if leg is None:
             return 0
-        dropped = len(leg.played) // 8
+        dropped = len(leg.played) // _BYTES_PER_MS
         leg.played.clear()
+        self._clear_marks(call_id, leg)
         return dropped
+
+    def mark(self, call_id: str, name: str) -> None:
+        """Keep a mark in the queue; a leg that is ending, muted or not there echoes it as cleared, soon."""
+        leg = self.legs.get(call_id)
+        if leg is None or leg.stopped_for is not None or leg.muted:
+            self._clock.call_later(0, lambda: self._listener().on_mark(call_id, name, cleared=True))
+        else:
+            leg.marks.append((len(leg.played), name))
+
+    def queued_ms(self, call_id: str) -> int:
+        """Return how much is queued to play."""
+        leg = self.legs.get(call_id)
+        return len(leg.played) // _BYTES_PER_MS if leg is not None else 0
+
+    def listen(self, call_id: str) -> None:
+        """Take ticks of this leg from now on."""
+        if (leg := self.legs.get(call_id)) is not None:
+            leg.listening = True
 
     def mute(self, call_id: str) -> None:
         """Forget what would be played, and take no more."""
@@ -98,6 +133,7 @@ class FakeEngine:
         if leg is not None:
             leg.played.clear()
             leg.muted = True
+            self._clear_marks(call_id, leg)
 
     def send_dtmf(self, call_id: str, digits: str) -> None:
         """Keep the keys in the leg's `keys`."""
@@ -146,6 +182,26 @@ class FakeEngine:
         """Let the far end press a key for 100 ms."""
         self._report(DtmfReceived(call_id, self._clock.now_ms(), digit, 100))
 
+    def played(self, call_id: str, ms: int | None = None) -> bytes:
+        """Let `ms` of the queue leave, or all of it; echo the marks behind it. Return what left."""
+        leg = self.legs[call_id]
+        count = len(leg.played) if ms is None else ms * _BYTES_PER_MS
+        gone = bytes(leg.played[:count])
+        del leg.played[:count]
+        leg.left += gone
+        reached = [name for at, name in leg.marks if at <= len(gone)]
+        leg.marks = [(at - len(gone), name) for at, name in leg.marks if at > len(gone)]
+        for name in reached:
+            self._listener().on_mark(call_id, name, cleared=False)
+        return gone
+
+    def tick(self, call_id: str, heard: bytes = SILENCE, *, arrived: bool = True, held: bool = False) -> None:
+        """Let 20 ms pass: the far end says `heard`, and a frame of the queue leaves."""
+        sent = self.played(call_id, FRAME_MS).ljust(FRAME_BYTES, SILENCE[:1])
+        leg = self.legs.get(call_id)
+        if leg is not None and leg.listening:
+            self._listener().on_tick(call_id, Tick(heard, sent, arrived, held))
+
     def settle(self, call_id: str, *, confirmed: bool = True) -> None:
         """Let the far end reply to our BYE or CANCEL, or, with `confirmed=False`, never reply."""
         leg = self.legs[call_id]
@@ -182,7 +238,23 @@ class FakeEngine:
         del self.legs[call_id]
         self._report(LegEnded(call_id, self._clock.now_ms(), proof, cause))
 
+    def _clear_marks(self, call_id: str, leg: FakeLeg) -> None:
+        """Echo the marks of a queue that was dropped: soon, but before the leg's end is told."""
+        self._dropped += [(call_id, name) for _, name in leg.marks]
+        leg.marks.clear()
+        self._clock.call_later(0, self._tell_dropped)
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, []
+        for call_id, name in dropped:
+            self._listener().on_mark(call_id, name, cleared=True)
+
     def _report(self, event: LegEvent) -> None:
+        if isinstance(event, LegEnded):
+            self._tell_dropped()
+        self._listener().on_event(event)
+
+    def _listener(self) -> LineEvents:
         if self._events is None:
             raise RuntimeError("connect the engine with report_to() first")
-        self._events.on_event(event)
+        return self._events

@@ -1,4 +1,4 @@
-"""What one leg still has to play: frames of 20 ms, and keys between them."""
+"""What one leg still has to play: frames of 20 ms, keys between them, and marks that tell how far it is."""
 
 from collections import deque
 
@@ -7,6 +7,9 @@ from onhook.lines.media.session import FRAME_BYTES, FRAME_MS, SILENCE
 
 MAX_QUEUED_FRAMES = 15_000
 """Five minutes; more is dropped, for an agent that never stops must not eat the memory."""
+
+MAX_QUEUED_MARKS = 15_000
+"""One for each frame; more come back at once, as cleared."""
 
 _FRAMES_PER_DIGIT = UPDATES + END_PACKETS - 1 + PAUSE_FRAMES
 
@@ -17,23 +20,39 @@ class Digit(str):
     __slots__ = ()
 
 
-class Playout:
-    """A queue that is filled at any pace and emptied one frame per tick."""
+class Mark(str):
+    """A place in the queue, by its name."""
 
-    __slots__ = ("_digits", "_items", "_tail")
+    __slots__ = ()
+
+
+class Playout:
+    """A queue that is filled at any pace and emptied one frame per tick.
+
+    `echoes` collects the marks that were reached, and those that were dropped (True), until somebody takes them.
+    A mark behind a frame that is not full yet waits for that frame and does not cut it short.
+    """
+
+    __slots__ = ("_digits", "_items", "_marks", "_tail", "_tail_marks", "echoes")
 
     def __init__(self) -> None:
-        self._items: deque[bytes | Digit] = deque()
+        self.echoes: list[tuple[str, bool]] = []
+        self._items: deque[bytes | Digit | Mark] = deque()
         self._tail = b""
+        self._tail_marks: list[Mark] = []
         self._digits = 0
+        self._marks = 0
 
     def play(self, mulaw: bytes) -> None:
         """Append mu-law of any length; what does not fill a frame waits for more, or for its turn."""
         data = self._tail + mulaw if self._tail else mulaw
         whole = len(data) - len(data) % FRAME_BYTES
+        if whole and self._tail_marks:
+            self._append(data[:FRAME_BYTES])
+            self._release_tail_marks()
+            data, whole = data[FRAME_BYTES:], whole - FRAME_BYTES
         self._tail = data[whole:]
-        room = max(0, MAX_QUEUED_FRAMES - len(self._items)) * FRAME_BYTES
-        self._items += [data[start : start + FRAME_BYTES] for start in range(0, min(whole, room), FRAME_BYTES)]
+        self._append(data[:whole])
 
     def press(self, digits: str) -> None:
         """Append keys. Raises `ValueError` for one that no phone has."""
@@ -42,41 +61,84 @@ class Playout:
         self._items += keys
         self._digits += len(keys)
 
+    def mark(self, name: str) -> None:
+        """Append a mark."""
+        if self._marks + len(self._tail_marks) >= MAX_QUEUED_MARKS:
+            self.echoes.append((name, True))
+            return
+        self._tail_marks.append(Mark(name))
+        if not self._tail:
+            self._release_tail_marks()
+
     def insert(self, frames: tuple[bytes, ...]) -> None:
         """Put frames before all others."""
         self._items.extendleft(reversed(frames))
 
     def next(self) -> bytes | Digit:
-        """Take the next 160-byte frame or key; silence when there is nothing to say."""
-        if not self._items:
-            if not self._tail:
-                return SILENCE
-            self._end_frame()
-        item = self._items.popleft()
-        if isinstance(item, Digit):
-            self._digits -= 1
-        return item
+        """Take the next 160-byte frame or key, and the marks around it; silence when there is nothing to say.
+
+        A mark behind a key is only taken with what follows: a key takes longer than a frame to send.
+        """
+        while self._items or self._tail:
+            if not self._items:
+                self._end_frame()
+            item = self._items.popleft()
+            if isinstance(item, Mark):
+                self._reach(item)
+                continue
+            if isinstance(item, Digit):
+                self._digits -= 1
+            elif self._marks:
+                self.reach_marks()
+            return item
+        return SILENCE
+
+    def reach_marks(self) -> None:
+        """Take the marks that nothing is before any more."""
+        while self._items and isinstance(mark := self._items[0], Mark):
+            self._items.popleft()
+            self._reach(mark)
 
     def flush(self) -> int:
-        """Drop all audio, keep the keys; return the ms of audio dropped, the last begun frame as a whole one."""
+        """Drop all audio and its marks, keep the keys; return the ms of audio dropped, a begun frame as a whole one."""
         self._end_frame()
-        dropped = len(self._items) - self._digits
+        dropped = len(self._items) - self._digits - self._marks
+        self._drop_marks()
         self._items = deque(item for item in self._items if isinstance(item, Digit))
         return dropped * FRAME_MS
 
     def clear(self) -> None:
         """Drop everything."""
+        self._end_frame()
+        self._drop_marks()
         self._items.clear()
-        self._tail = b""
         self._digits = 0
 
     @property
     def queued_ms(self) -> int:
         """How long the queue will take to play, in ms."""
-        frames = len(self._items) - self._digits + bool(self._tail)
+        frames = len(self._items) - self._digits - self._marks + bool(self._tail)
         return (frames + self._digits * _FRAMES_PER_DIGIT) * FRAME_MS
+
+    def _reach(self, mark: Mark) -> None:
+        self._marks -= 1
+        self.echoes.append((mark, False))
+
+    def _append(self, frames: bytes) -> None:
+        room = max(0, MAX_QUEUED_FRAMES - len(self._items) + self._marks) * FRAME_BYTES
+        self._items += [frames[at : at + FRAME_BYTES] for at in range(0, min(len(frames), room), FRAME_BYTES)]
 
     def _end_frame(self) -> None:
         if self._tail:
             self._items.append(self._tail.ljust(FRAME_BYTES, SILENCE[:1]))
             self._tail = b""
+            self._release_tail_marks()
+
+    def _release_tail_marks(self) -> None:
+        self._items += self._tail_marks
+        self._marks += len(self._tail_marks)
+        self._tail_marks.clear()
+
+    def _drop_marks(self) -> None:
+        self.echoes += [(item, True) for item in self._items if isinstance(item, Mark)]
+        self._marks = 0

@@ -7,10 +7,11 @@ to four times as much.
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from onhook.clock import Clock, Timer
 from onhook.lines.media.rtp_session import RtpSession
-from onhook.lines.media.session import FRAME_MS, OnAudio, OnDtmf
+from onhook.lines.media.session import FRAME_MS, OnAudio, OnDtmf, OnMark
 
 MAX_CATCH_UP = 3
 """Packets per session that one late tick may send; older ticks are skipped, not burst."""
@@ -52,11 +53,11 @@ class MediaPump:
             session.close()
         self._loop = None
 
-    def open(self, call_id: str, on_audio: OnAudio, on_dtmf: OnDtmf) -> RtpSession:
+    def open(self, call_id: str, on_audio: OnAudio, on_dtmf: OnDtmf, on_mark: OnMark) -> RtpSession:
         """Bind an even UDP port and return its session. Raises `OSError` when no port is free."""
         if self._loop is None:
             raise RuntimeError("MediaPump.start() comes first")
-        session = RtpSession(self._bind(), on_audio, on_dtmf, self._clock.now_ms, self._forget)
+        session = RtpSession(self._bind(), on_audio, on_dtmf, on_mark, self._clock.now_ms, self._soon, self._forget)
         self._loop.add_reader(session.fileno(), session.on_readable)
         self._sessions[session] = None
         if self._timer is None:
@@ -71,8 +72,11 @@ class MediaPump:
         self._timer = self._clock.call_later(due * _FRAME_S - late, self._tick)
         sent = min(due, MAX_CATCH_UP)
         now_ms = self._clock.now_ms()
-        for session in self._sessions:
+        for session in tuple(self._sessions):
             session.tick(sent, due - sent, now_ms)
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        self._clock.call_later(0, callback)
 
     def _forget(self, session: RtpSession) -> None:
         if self._loop is not None:

@@ -2,15 +2,19 @@
 
 from onhook.lines.media.dtmf import DtmfReceiver
 from onhook.lines.media.g711 import ALAW_TO_MULAW
+from onhook.lines.media.jitter import JitterBuffer
 from onhook.lines.media.rtp import ReorderBuffer, RtpPacket
 from onhook.lines.media.sender import PCMA, PCMU
 from onhook.lines.media.session import FRAME_BYTES, OnAudio, OnDtmf
 
 
 class RtpReceiver:
-    """Orders the packets of the far end and hands out 160-byte mu-law frames and keys. Lost frames are skipped."""
+    """Orders the packets of the far end and hands out 160-byte mu-law frames and keys. Lost frames are skipped.
 
-    __slots__ = ("_dtmf", "_dtmf_payloads", "_on_audio", "_on_dtmf", "_order", "_partial", "_ssrc")
+    A `jitter` buffer gets the audio, too, as it came.
+    """
+
+    __slots__ = ("_dtmf", "_dtmf_payloads", "_on_audio", "_on_dtmf", "_order", "_partial", "_ssrc", "jitter")
 
     def __init__(self, on_audio: OnAudio, on_dtmf: OnDtmf) -> None:
         self._on_audio = on_audio
@@ -20,6 +24,7 @@ class RtpReceiver:
         self._dtmf = DtmfReceiver()
         self._dtmf_payloads: frozenset[int] = frozenset()
         self._partial = b""
+        self.jitter: JitterBuffer | None = None
 
     def expect_dtmf(self, payload_types: frozenset[int]) -> None:
         """Read these payload types as `telephone-event`."""
@@ -31,14 +36,14 @@ class RtpReceiver:
             self._ssrc = packet.ssrc
             self._order.reset()
             self._partial = b""
+        if self.jitter is not None:
+            self.jitter.push(packet.ssrc, packet.sequence, packet.timestamp, _mulaw(packet))
         for ready in self._order.push(packet.sequence, packet):
             self._hand_out(ready)
 
     def _hand_out(self, packet: RtpPacket) -> None:
-        if packet.payload_type == PCMU:
-            self._hand_out_audio(packet.payload)
-        elif packet.payload_type == PCMA:
-            self._hand_out_audio(packet.payload.translate(ALAW_TO_MULAW))
+        if mulaw := _mulaw(packet):
+            self._hand_out_audio(mulaw)
         elif packet.payload_type in self._dtmf_payloads:
             for digit, duration_ms in self._dtmf.receive(packet.payload, packet.timestamp):
                 self._on_dtmf(digit, duration_ms)
@@ -53,3 +58,10 @@ class RtpReceiver:
         self._partial = data[whole:]
         for start in range(0, whole, FRAME_BYTES):
             self._on_audio(data[start : start + FRAME_BYTES])
+
+
+def _mulaw(packet: RtpPacket) -> bytes:
+    """Return the voice in a packet; nothing when it carries something else."""
+    if packet.payload_type == PCMU:
+        return packet.payload
+    return packet.payload.translate(ALAW_TO_MULAW) if packet.payload_type == PCMA else b""

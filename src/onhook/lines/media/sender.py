@@ -31,6 +31,7 @@ class RtpSender:
         "_sequence",
         "_ssrc",
         "_timestamp",
+        "spoken",
     )
 
     def __init__(self, playout: Playout) -> None:
@@ -45,6 +46,8 @@ class RtpSender:
         self._event_timestamp = 0
         self._pause = 0
         self._marker = MARKER
+        self.spoken = SILENCE
+        """The mu-law of the packet made last; silence while it was a key's event."""
 
     def speak(self, payload_type: int, dtmf_payload: int | None) -> None:
         """Use these payload types from now on: 0 or 8, and that of `telephone-event` if the peer has it."""
@@ -85,9 +88,11 @@ class RtpSender:
             first, *rest = (*tone_frames(item), *[SILENCE] * PAUSE_FRAMES)
             self._playout.insert(tuple(rest))
             item = first
+        self.spoken = item
         return item if self._payload_type == PCMU else item.translate(MULAW_TO_ALAW)
 
     def _event_packet(self, sequence: int) -> bytes:
+        self.spoken = SILENCE
         payload, self._event = self._event[0], self._event[1:]
         if not self._event:
             self._pause = PAUSE_FRAMES

@@ -7,6 +7,7 @@ far end speaks. All methods run in the event loop, return at once and never rais
 from collections.abc import Callable
 from typing import Protocol
 
+from onhook.lines.engine import Tick
 from onhook.lines.sip.sdp import RemoteMedia
 
 FRAME_BYTES = 160
@@ -22,6 +23,12 @@ OnAudio = Callable[[bytes], None]
 
 OnDtmf = Callable[[str, int], None]
 """Takes a digit and its duration in ms."""
+
+OnMark = Callable[[str, bool], None]
+"""Takes the name of a mark, and True when it was dropped instead of reached."""
+
+OnTick = Callable[[Tick], None]
+"""Takes 20 ms of both directions."""
 
 
 class MediaSession(Protocol):
@@ -66,7 +73,15 @@ class MediaSession(Protocol):
         ...
 
     def flush(self) -> int:
-        """Drop the queued audio, keys stay; return how many ms were dropped."""
+        """Drop the queued audio and its marks, keys stay; return how many ms were dropped."""
+        ...
+
+    def mark(self, name: str) -> None:
+        """Append a mark: echoed once all that was appended before has left, or was dropped; never from inside."""
+        ...
+
+    def listen(self, on_tick: OnTick) -> None:
+        """Report every 20 ms of both directions from now on, until the session closes."""
         ...
 
     def send_dtmf(self, digits: str) -> None:
@@ -78,13 +93,13 @@ class MediaSession(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the port back; harmless when repeated."""
+        """Give the port back, after the last echoes; harmless when repeated."""
         ...
 
 
 class MediaPort(Protocol):
     """Where sessions come from."""
 
-    def open(self, call_id: str, on_audio: OnAudio, on_dtmf: OnDtmf) -> MediaSession:
+    def open(self, call_id: str, on_audio: OnAudio, on_dtmf: OnDtmf, on_mark: OnMark) -> MediaSession:
         """Bind an even UDP port and return its session. Raises `OSError` when no port is free."""
         ...

@@ -3,7 +3,7 @@
 import secrets
 
 from onhook.lines.engine import AudioCount
-from onhook.lines.media.session import MediaSession
+from onhook.lines.media.session import MediaSession, OnTick
 from onhook.lines.sip.message import Message
 from onhook.lines.sip.sdp import LocalMedia, RemoteMedia, SdpError, answer, offer, parse
 
@@ -62,6 +62,21 @@ class Audio:
         """Send keys. Raises `ValueError` for what is no key."""
         if not self._cut:
             self._session.send_dtmf(digits)
+
+    def mark(self, name: str) -> bool:
+        """Append a mark; False when nothing is played any more."""
+        if not self._cut:
+            self._session.mark(name)
+        return not self._cut
+
+    @property
+    def queued_ms(self) -> int:
+        """How much is still to be played."""
+        return self._session.queued_ms
+
+    def listen(self, on_tick: OnTick) -> None:
+        """Report every 20 ms until the session closes."""
+        self._session.listen(on_tick)
 
     def cut(self) -> None:
         """Say nothing more, ever."""

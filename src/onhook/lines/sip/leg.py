@@ -55,6 +55,8 @@ class Leg:
         self._told_answered = False
         self._reported: set[int] = set()
         self._stop: Cause | None = None
+        self._hung_up = False
+        self._told_cut = False
         self._cause = NOT_SENT
         self._proof: Proof | None = None
         self._silence: Timer | None = None
@@ -112,11 +114,14 @@ class Leg:
 
     def hangup(self, cause: Cause) -> bool:
         """End the leg; the first cause wins. False when it is settled."""
+        if self.state is LegState.SETTLED:
+            return False
+        self._hung_up = True
         if LegInput.STOP in LEG_MOVES[self.state]:
             self._stop = cause
             self._happen(LegInput.STOP)
-            return True
-        return self.state is not LegState.SETTLED
+        self._context.clock.call_later(0, self._tell_cut)  # Whatever this sets off, the BYEs of other legs go first.
+        return True
 
     def resume(self, snapshot: Snapshot, invite: Request, cause: Cause) -> None:
         """Take over a leg of an earlier life, to end it."""
@@ -142,6 +147,7 @@ class Leg:
     def abandon(self) -> None:
         """Do nothing more of its own accord: no clock, no snapshot, no word on the wire."""
         self.state = LegState.SETTLED
+        self._told_cut = True
         self._journal.close()
         self._rest()
 
@@ -299,6 +305,7 @@ class Leg:
             self._journal.close()  # Else a late 2xx must still be ended by the next life, if this one dies over it.
         audio = self.audio.close() if self.audio is not None else None
         ended_at, cause = self._ended_at(proof, now), self._stop or self._cause
+        self._tell_cut()
         self._tell(LegEnded(self.identity.call_id, ended_at, proof, cause, audio))
         if self._evidence.invite is None:
             self._on_gone(self)
@@ -390,6 +397,11 @@ class Leg:
         if isinstance(event, Answered):
             self._told_answered = True
         self._context.events.on_event(event)
+
+    def _tell_cut(self) -> None:
+        if self._hung_up and not self._told_cut:
+            self._told_cut = True
+            self._context.events.on_cut(self.identity.call_id)
 
     def _snapshot(self) -> Snapshot:
         if self._invitation is None:

@@ -99,6 +99,24 @@ class UserAgent:
         audio = self._audio(call_id)
         return audio.flush() if audio is not None else 0
 
+    def mark(self, call_id: str, name: str) -> None:
+        """Append a mark to what a leg plays; where nothing plays any more it comes back as cleared."""
+        audio = self._audio(call_id)
+        if audio is None or not audio.mark(name):
+            on_mark = self._context.events.on_mark
+            self._context.clock.call_later(0, lambda: on_mark(call_id, name, cleared=True))
+
+    def queued_ms(self, call_id: str) -> int:
+        """Return how much a leg has queued, in ms."""
+        audio = self._audio(call_id)
+        return audio.queued_ms if audio is not None else 0
+
+    def listen(self, call_id: str) -> None:
+        """Report every 20 ms of a leg from now on."""
+        if (audio := self._audio(call_id)) is not None:
+            on_tick = self._context.events.on_tick
+            audio.listen(lambda tick: on_tick(call_id, tick))
+
     def mute(self, call_id: str) -> None:
         """Send no more audio on a leg that is about to be ended."""
         if (audio := self._audio(call_id)) is not None:
@@ -199,6 +217,7 @@ class UserAgent:
             call_id,
             lambda frame: events.on_audio(call_id, frame),
             lambda digit, ms: events.on_event(DtmfReceived(call_id, context.clock.now_ms(), digit, ms)),
+            lambda name, cleared: events.on_mark(call_id, name, cleared),
         )
         audio = Audio(session, context.media_host(destination))
         leg.audio = audio
