@@ -1,0 +1,148 @@
+"""The agent processes of a node: children that host agents, watched, replaced, and gone with the node."""
+
+import asyncio
+import itertools
+import logging
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from onhook.agents.link import LinkError
+from onhook.agents.messages import CallInfo, Lost
+from onhook.agents.port import AgentListener
+from onhook.agents.process import AgentProcess, Counters, Session
+
+COMMAND = (sys.executable, "-m", "onhook.agents.host")
+LONG_LIFE_S = 5.0
+HOPELESS = 5
+"""After so many short lives in a row a process is no longer counted upon, though it is tried again."""
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 10.0
+LEAVE_LIMIT_S = 1.0
+"""What the processes get at `close` before they are killed."""
+COMPONENT = "agent_processes"
+CALL_NUMBERS = 1 << 32
+
+log = logging.getLogger(__name__)
+
+
+class AgentPool:
+    """`count` agent processes; an `onhook.agents.port.AgentPort`.
+
+    `open` it in the event loop of the node; `close` it there before the loop ends.
+    """
+
+    def __init__(self, count: int, command: Sequence[str] = COMMAND) -> None:
+        self.counters = Counters()
+        self._command = command
+        self._slots = [_Slot() for _ in range(count)]
+        self._numbers = itertools.count(1)
+        self._closing = asyncio.Event()
+        # The kernel kills a child when the thread that started it ends: so one thread, as old as the pool.
+        self._spawner = ThreadPoolExecutor(1, "agent-spawner")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Begin to start the processes; calls can be placed on them at once."""
+        self._tasks = [asyncio.create_task(self._keep_alive(slot)) for slot in self._slots]
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Stop all agents and end all processes, within little more than `LEAVE_LIMIT_S`."""
+        self._closing.set()
+        for process in self._processes():
+            process.leave()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LEAVE_LIMIT_S)
+        for process in self._processes():
+            process.kill("the server is shutting down")
+        await asyncio.gather(*self._tasks)
+        self._spawner.shutdown(wait=False)
+
+    def start(self, call: CallInfo, listener: AgentListener) -> Session:
+        """See `AgentPort`."""
+        number = next(self._numbers) % CALL_NUMBERS
+        process = self._least_loaded()
+        session = Session(number, listener, process)
+        try:
+            if process is None:
+                raise LinkError("no agent process is up")
+            process.start(call, session)
+        except LinkError as error:
+            self.counters.lost += 1
+            asyncio.get_running_loop().call_soon(session.end, Lost(str(error)))
+        return session
+
+    def components(self) -> dict[str, str]:
+        """See `AgentPort`."""
+        return self._latest_components() | {COMPONENT: self._condition()}
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the children that there are."""
+        return [process.pid for process in self._processes() if process.pid is not None]
+
+    # --- choice -----------------------------------------------------------------------------------------
+
+    def _processes(self) -> list[AgentProcess]:
+        return [slot.process for slot in self._slots if slot.process is not None]
+
+    def _least_loaded(self) -> AgentProcess | None:
+        """Return the process for the next call: one that is up and answers before one that is coming up."""
+        usable = [
+            slot.process
+            for slot in self._slots
+            if slot.process is not None and slot.process.alive and (slot.process.ready or slot.short_lives < HOPELESS)
+        ]
+        return min(usable, key=_burden, default=None) if not self._closing.is_set() else None
+
+    def _latest_components(self) -> dict[str, str]:
+        """Return what a process that is up says of itself, else what one that is gone said."""
+        known = [process.components for process in self._processes()] + [slot.components for slot in self._slots]
+        return next((components for components in known if components), {})
+
+    def _condition(self) -> str:
+        if any(process.alive and process.ready for process in self._processes()):
+            return "ok"
+        if all(slot.short_lives >= HOPELESS for slot in self._slots):
+            return f"do not come up: the last one {self._slots[0].last_end}"
+        return "are starting"
+
+    # --- lives ------------------------------------------------------------------------------------------
+
+    async def _keep_alive(self, slot: "_Slot") -> None:
+        """Run one process after the other until the pool is closed."""
+        loop = asyncio.get_running_loop()
+        while not self._closing.is_set():
+            born = loop.time()
+            process = slot.process = AgentProcess(self._command, self._spawner, self.counters)
+            slot.last_end = await process.live()
+            slot.process = None
+            slot.components = process.components or slot.components
+            long_life = process.ready and loop.time() - born > LONG_LIFE_S
+            slot.short_lives = 0 if long_life else slot.short_lives + 1
+            if not self._closing.is_set():
+                log.warning("agent process %s %s; another one is started", process.pid, slot.last_end)
+                await self._pause(slot.short_lives)
+
+    async def _pause(self, short_lives: int) -> None:
+        """Wait before the next try: not at all after a long life, or the first short one."""
+        if short_lives > 1:
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (short_lives - 2))
+            closing = asyncio.ensure_future(self._closing.wait())
+            await asyncio.wait((closing,), timeout=pause)
+            closing.cancel()
+
+
+class _Slot:
+    """The place of one process, which has one after the other."""
+
+    def __init__(self) -> None:
+        self.process: AgentProcess | None = None
+        self.components: dict[str, str] = {}
+        self.short_lives = 0
+        """Lives in a row that ended soon."""
+        self.last_end = ""
+
+
+def _burden(process: AgentProcess) -> tuple[bool, bool, bool, int]:
+    return process.tainted, process.unanswered > 1, not process.ready, len(process.calls)
