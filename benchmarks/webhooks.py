@@ -29,7 +29,7 @@ from benchmarks.stores import new_call, now_ms
 from benchmarks.verdict import Verdict, finish
 from benchmarks.webhook_receiver import Arrival
 from onhook.api.native.payloads import wants
-from onhook.api.renderers import RENDERERS
+from onhook.api.renderers import renderers
 from onhook.calls.call import Dialect
 from onhook.clock import SystemClock
 from onhook.store.outbox import WebhookEndpoint
@@ -98,7 +98,7 @@ async def delivering(store: SqliteStore) -> AsyncIterator[None]:
     clock = SystemClock()
     async with HttpTransport(Guard(allow_private=True)) as transport:
         requests = RequestMaker(store, BOX.decrypt, clock, "X-TalkOver-Signature")
-        courier = Courier(store, transport, requests, RENDERERS, clock)
+        courier = Courier(store, transport, requests, renderers(), clock)
         await courier.start()
         try:
             yield

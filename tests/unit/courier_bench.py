@@ -1,7 +1,7 @@
 """A courier on a clock that stands still, with a transport that answers as told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from onhook.store.store import Agent, Progress
 from onhook.testing.calls import sample_call
 from onhook.testing.clock import ManualClock
 from onhook.testing.store import MemoryStore
-from onhook.webhooks.courier import Courier, Limits
+from onhook.webhooks.courier import Courier, Limits, Renderer
 from onhook.webhooks.requests import RequestMaker
 from onhook.webhooks.transport import Answer, NoAnswerError, Request
 
@@ -57,9 +57,16 @@ class ScriptedTransport:
         return [request.body.decode() for request in self.sent if url in (None, request.url)]
 
 
-def tell(delivery: Delivery, call: Call, event: Event, agent: Agent | None, endpoint: WebhookEndpoint) -> bytes | None:
+def tell(
+    delivery: Delivery,
+    call: Call,
+    event: Event,
+    agent: Agent | None,
+    endpoint: WebhookEndpoint,
+    log: Sequence[Event],
+) -> bytes | None:
     """Render a delivery as its name and seq; `ringing` does not apply."""
-    del call, event, agent, endpoint
+    del call, event, agent, endpoint, log
     return None if delivery.event == "ringing" else f"{delivery.event} {delivery.seq}".encode()
 
 
@@ -71,7 +78,7 @@ class Bench:
         self.store = MemoryStore()
         self.transport = ScriptedTransport()
         requests = RequestMaker(self.store, lambda text: text, self.clock, "X-TalkOver-Signature")
-        renderers = dict.fromkeys(Dialect, tell)
+        renderers = dict.fromkeys(Dialect, Renderer(tell))
         self.courier = Courier(
             self.store, self.transport, requests, renderers, self.clock, limits, chance=lambda: chance
         )

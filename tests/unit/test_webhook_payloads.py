@@ -8,7 +8,7 @@ import pytest
 
 from onhook.api.anunzi import payloads as anunzi
 from onhook.api.native import payloads as native
-from onhook.api.renderers import RENDERERS
+from onhook.api.renderers import renderers
 from onhook.api.talkover import payloads as talkover
 from onhook.calls.call import Call, CallDetails, Dialect, Event, EventType, Stop
 from onhook.calls.causes import REGISTRY, Cause, Outcome, Reason, outcome_of
@@ -47,11 +47,13 @@ def endpoint(dialect: Dialect, wants: dict[EventType, tuple[str, ...]], **change
     return msgspec.structs.replace(hook, **changes)
 
 
-def told(call: Call, event: Event, hook: WebhookEndpoint, agent: Agent | None = AGENT) -> list[dict[str, Any]]:
+def told(
+    call: Call, event: Event, hook: WebhookEndpoint, agent: Agent | None = AGENT, log: tuple[Event, ...] = ()
+) -> list[dict[str, Any]]:
     """Return the bodies that an event of a call makes, as the courier has them made."""
     event = msgspec.structs.replace(event, call_id=call.id)
     bodies = [
-        RENDERERS[hook.dialect](delivery, call_as_of(call, event), event, agent, hook)
+        renderers()[hook.dialect].render(delivery, call_as_of(call, event), event, agent, hook, log)
         for delivery in rules.queued(call.agent_id, event, [hook])
     ]
     return [json.loads(body) for body in bodies if body is not None]
@@ -71,17 +73,18 @@ def test_talkover_has_22_names_of_which_some_are_never_sent() -> None:
     sent = {name for emitted in talkover.EMITTED.values() for name in emitted}
     assert sent | set(talkover.NEVER_EMITTED) == set(talkover.EVENTS)
     assert sent.isdisjoint(talkover.NEVER_EMITTED)
-    assert len(sent) == 13
+    assert len(sent) == 20
 
 
-def test_retell_has_8_names_of_which_three_are_sent() -> None:
+def test_retell_has_8_names_of_which_four_are_sent() -> None:
     assert len(anunzi.EVENTS) == 8
-    assert {name for emitted in anunzi.EMITTED.values() for name in emitted} == set(anunzi.DEFAULT_EVENTS)
-    assert len(anunzi.NEVER_EMITTED) == 5
+    sent = {name for emitted in anunzi.EMITTED.values() for name in emitted}
+    assert sent == {*anunzi.DEFAULT_EVENTS, "transcript_updated"}
+    assert set(anunzi.NEVER_EMITTED) == set(anunzi.EVENTS) - sent
 
 
 def test_an_endpoint_wants_what_it_subscribed_to_in_the_order_of_sending() -> None:
-    assert talkover.wants(("event_phone_call_ended", "event_recording", "event_phone_call_error")) == {
+    assert talkover.wants(("event_phone_call_ended", "event_client_connected", "event_phone_call_error")) == {
         EventType.ENDED: ("event_phone_call_error", "event_phone_call_ended")
     }
     assert anunzi.wants(("call_analyzed", "call_ended")) == {EventType.ENDED: ("call_ended", "call_analyzed")}

@@ -64,6 +64,11 @@ def _keys_interrupt(fields: Fields, allowed: bool) -> None:
         fields["barge_in"] = BargeIn.DTMF
 
 
+def _silence(fields: Fields, limit_ms: int) -> None:
+    """Take Retell's limit for the caller's silence; an agent that is silent, too, is no reason to end it sooner."""
+    fields |= {"idle.inactivity_ms": limit_ms, "both_silent_ms": limit_ms}
+
+
 def _voicemail(fields: Fields, option: dict[str, Any]) -> None:
     """Take Retell's action; one that is none of ours, such as a transfer, is a report."""
     match option.get("action"):
@@ -105,7 +110,7 @@ RETELL: dict[str, Word] = {
     "begin_message_delay_ms": Word(float, _to_ms("initial_delay_ms")),
     "reminder_trigger_ms": Word(float, _to_ms("idle.after_ms")),
     "reminder_max_count": Word(int, _to("idle.max_checks")),
-    "end_call_after_silence_ms": Word(int, _to("idle.inactivity_ms")),
+    "end_call_after_silence_ms": Word(int, _silence),
     "voicemail_option": Word(dict[str, Any], _voicemail),
 }
 """Retell's; `allow_dtmf_interruption` comes after the word that it makes an exception of."""
@@ -119,6 +124,7 @@ DEFAULTS: dict[Dialect, Fields] = {
         "idle.max_checks": 1,
         "idle.ends_call": False,
         "idle.inactivity_ms": 600_000,
+        "both_silent_ms": 600_000,
     }
 }
 """What an agent of a dialect is without a word of it, where the dialect says so."""

@@ -2,8 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from onhook.agents.definition import AgentKind
+from onhook.agents.reading import NO_BOTS, BotUrls
 from onhook.api.streams import Streams
 from onhook.clock import Clock
 from onhook.control.end import Ending
@@ -22,6 +25,23 @@ class Prober(Protocol):
         ...
 
 
+class RecordingFiles(Protocol):
+    """Where recordings are. Both methods touch the disk, and raise `OSError`."""
+
+    def find(self, call_id: str) -> Path | None:
+        """Return the file with a call's recording."""
+        ...
+
+    def delete(self, call_id: str) -> bool:
+        """Delete a call's recording; False when there is none."""
+        ...
+
+
+def _nobody_talks(_call_id: str, _reason: str) -> bool:
+    """Stand in for `Services.hang_up` where there are no agents."""
+    return False
+
+
 @dataclass(frozen=True)
 class Services:
     """The parts that requests are served with.
@@ -30,7 +50,9 @@ class Services:
     says "ok" or what is wrong with it. `max_body_bytes` bounds a request's body; `max_connections` is how
     many requests are served at once, stops not counted, which always pass. `rate_limit_per_minute` is how many
     requests the TalkOver API grants a key, stops not counted; 0 is no limit. `webhook_allow_private` lets webhooks go
-    to private addresses.
+    to private addresses. `agent_kind` is the kind of agents whose maker names none; `bot_urls` is where bots may be.
+    `public_url` is how clients reach us, for links. `hang_up(call_id, reason)` is an agent's own wish that its call
+    end, after its last words; False when no agent is on that call.
     """
 
     store: Store
@@ -46,6 +68,11 @@ class Services:
     rate_limit_per_minute: int = 0
     webhook_allow_private: bool = False
     streams: Streams = field(default_factory=Streams)
+    agent_kind: AgentKind = AgentKind.SCRIPTED
+    bot_urls: BotUrls = NO_BOTS
+    recordings: RecordingFiles | None = None
+    public_url: str | None = None
+    hang_up: Callable[[str, str], bool] = _nobody_talks
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from onhook.calls.call import Call, Dialect, Event
 from onhook.clock import Clock
+from onhook.store.logs import log_of
 from onhook.store.outbox import Claim, Delivery, DeliveryState, Finished, WebhookEndpoint
 from onhook.store.secrets import SecretError
 from onhook.store.store import Agent, Store, StoreError
@@ -33,8 +35,15 @@ PURGE_BATCH = 1000
 KEEP_MS = 30 * 24 * 3600 * 1000
 """How long attempts and deliveries that are through are kept."""
 
-Renderer = Callable[[Delivery, Call, Event, Agent | None, WebhookEndpoint], bytes | None]
+Render = Callable[[Delivery, Call, Event, Agent | None, WebhookEndpoint, Sequence[Event]], bytes | None]
 """Returns a delivery's body, for the call as it was at the event; None when it does not apply to this call."""
+
+
+class Renderer(NamedTuple):
+    """What makes the bodies of a dialect. For the events named in `with_log` it is given the log up to the event."""
+
+    render: Render
+    with_log: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -191,7 +200,7 @@ class Courier:
         self._finished.append(finished)
 
     async def _attempt(self, claim: Claim) -> Finished:
-        body = self._body(claim)
+        body = await self._body(claim)
         if body is None:
             error = "does not apply to this call"
             return Finished(claim.delivery.id, DeliveryState.SKIPPED, self._clock.now_ms(), error=error)
@@ -202,12 +211,14 @@ class Courier:
             self._breakers.failed(claim.endpoint.id, self._clock.monotonic())
         return retries.finished(claim, tried, self._clock.now_ms(), self._chance)
 
-    def _body(self, claim: Claim) -> bytes | None:
+    async def _body(self, claim: Claim) -> bytes | None:
         call, event = claim.call, claim.event
         if call is None or event is None:
             return None
-        render = self._renderers[claim.endpoint.dialect]
-        return render(claim.delivery, call_as_of(call, event), event, claim.agent, claim.endpoint)
+        renderer = self._renderers[claim.endpoint.dialect]
+        told = claim.delivery.event in renderer.with_log
+        log = await log_of(self._store, call.id, last=event.seq) if told else ()
+        return renderer.render(claim.delivery, call_as_of(call, event), event, claim.agent, claim.endpoint, log)
 
     async def _purge(self) -> None:
         """Delete what is too old, a batch at a time, once an hour."""

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from onhook.calls.call import DataStorage
+
 WebhookEvent = Literal[
     "call_started",
     "call_ended",
@@ -25,6 +27,17 @@ class ResponseEngine(BaseModel):
     type: Literal["retell-llm", "custom-llm", "conversation-flow"]
 
 
+class VoicemailOption(BaseModel):
+    """What to do about an answering machine."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    action: dict[str, Any] = Field(
+        description="`hangup`, or `static_text` or `prompt` with the `text` to say; others are reported, not done",
+        examples=[{"type": "static_text", "text": "Please call us back."}],
+    )
+
+
 class AgentFields(BaseModel):
     """What onhook itself uses of an agent; every other field is kept and shown as given."""
 
@@ -36,6 +49,16 @@ class AgentFields(BaseModel):
     webhook_url: str | None = Field(default=None, max_length=2048, description="Null takes it away")
     webhook_events: list[WebhookEvent] | None = None
     webhook_timeout_ms: int | None = Field(default=None, ge=1_000, le=30_000)
+    language: str | list[str] | None = Field(default=None, description="Of several the first is used")
+    voice_speed: float | None = Field(default=None, ge=0.5, le=2)
+    interruption_sensitivity: float | None = Field(default=None, ge=0, le=1, description="0: never interrupted")
+    allow_dtmf_interruption: bool | None = None
+    begin_message_delay_ms: int | None = Field(default=None, ge=0, le=5_000)
+    reminder_trigger_ms: float | None = Field(default=None, ge=500, le=3_600_000)
+    reminder_max_count: int | None = Field(default=None, ge=0, le=100)
+    end_call_after_silence_ms: int | None = Field(default=None, ge=10_000, le=86_400_000)
+    voicemail_option: VoicemailOption | None = None
+    data_storage_setting: DataStorage | None = Field(default=None, description="Of the agent's calls")
 
 
 class CreateAgent(AgentFields):

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Response
 
+from onhook.agents.definition import DefinitionError
+from onhook.agents.reading import definition_of
 from onhook.api.anunzi import payloads
 from onhook.api.anunzi.agent_schemas import AgentFields, AgentItem, AgentOut, Agents, CreateAgent, UpdateAgent
 from onhook.api.anunzi.errors import COMMON, failure
@@ -26,7 +28,7 @@ router = APIRouter(route_class=CheckedRoute, tags=["agents"], responses=COMMON)
 
 @router.post("/create-agent", status_code=201)
 async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentOut:
-    """Create an agent. It is published at once; its engine and voice are kept as given, not run."""
+    """Create an agent. It is published at once. Its engine is kept as given: what speaks is the server's own kind."""
     caller = request.caller
     _check_webhook(caller, body)
     now = caller.now_ms()
@@ -43,8 +45,10 @@ async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentOut:
         published=True,
         max_duration_ms=body.max_call_duration_ms or 3_600_000,
         ring_timeout_ms=body.ring_duration_ms or RING_MS,
+        kind=caller.services.agent_kind.value,
         settings=body.model_dump(exclude_unset=True),
     )
+    _check_settings(caller, agent)
     await caller.store.put(agent)
     await _bind_webhook(caller, agent, switch_on=True)
     return agent_out(agent)
@@ -72,6 +76,7 @@ async def update_agent(request: CallerRequest, agent_id: str, body: UpdateAgent)
         ring_timeout_ms=body.ring_duration_ms or agent.ring_timeout_ms,
         settings=agent.settings | body.model_dump(exclude_unset=True),
     )
+    _check_settings(caller, agent)
     await caller.store.put(agent)
     if "webhook_url" in agent.settings:
         await _bind_webhook(caller, agent, switch_on="webhook_url" in body.model_fields_set)
@@ -137,6 +142,14 @@ def _check_webhook(caller: Caller, body: AgentFields) -> None:
         wrong = check_url(body.webhook_url, allow_private=caller.services.webhook_allow_private)
         if wrong is not None:
             raise failure(400, f"webhook_url {wrong}.")
+
+
+def _check_settings(caller: Caller, agent: Agent) -> None:
+    """Raise the error 400 for settings that could not be put on a call."""
+    try:
+        definition_of(agent, None, caller.services.bot_urls)
+    except DefinitionError as error:
+        raise failure(400, f"{error}.") from error
 
 
 async def _bind_webhook(caller: Caller, agent: Agent, *, switch_on: bool) -> None:

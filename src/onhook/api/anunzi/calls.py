@@ -12,11 +12,13 @@ from onhook.api.anunzi.paths import CALL_ID
 from onhook.api.anunzi.placing import agent_by_id, order_for
 from onhook.api.anunzi.schemas import CreatePhoneCall, PhoneCall, UpdateCall
 from onhook.api.errors import ApiError
+from onhook.api.recorded import forget_recording
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.api.stops import proof_header, stop_call
 from onhook.calls.call import Call
 from onhook.control.place import RefusedError
+from onhook.store.logs import log_of
 from onhook.store.rules import loosens
 from onhook.store.store import DetailsChange
 
@@ -61,6 +63,8 @@ async def update_call(request: CallerRequest, call_id: str, body: UpdateCall) ->
     updated = await caller.store.update_details(change)
     if updated is None:
         raise failure(422)
+    if updated.details.data_storage_setting != "everything":
+        await forget_recording(caller, call.id)
     return await _shown(caller, updated)
 
 
@@ -83,6 +87,8 @@ async def delete_call(request: CallerRequest, call_id: str) -> Response:
     """Delete a call for good; one that is live is ended first. Webhooks that are on their way still go."""
     caller = request.caller
     stopped = await stop_call(caller, _checked(call_id))
+    if stopped is not None:
+        await forget_recording(caller, stopped.call.id)
     if stopped is None or not await caller.store.delete_call(call_id, caller.environment_id, caller.now_ms()):
         raise failure(422)
     return Response(status_code=204, headers=proof_header(stopped.call))
@@ -115,4 +121,5 @@ async def _call(caller: Caller, call_id: str) -> Call:
 
 
 async def _shown(caller: Caller, call: Call) -> PhoneCall:
-    return phone_call(call, await agent_by_id(caller, call.agent_id))
+    log = await log_of(caller.store, call.id) if call.is_over and call.answered_at is not None else ()
+    return phone_call(call, await agent_by_id(caller, call.agent_id), log, caller.services.public_url)

@@ -26,6 +26,7 @@ REFUSALS: dict[str, int] = {
     "emergency_number": 400,
     "destination_not_allowed": 400,
     "invalid_header": 400,
+    "agent_invalid": 400,
     "agent_inactive": 400,
     "number_unbound": 400,
     "no_number": 400,

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from onhook.api.anunzi.mapping import STATUS_BY_STATE, analysis_of, duration_ms_of, end_of, status_of
+from onhook.api.anunzi.mapping import STATUS_BY_STATE, duration_ms_of, end_of, status_of
+from onhook.api.anunzi.transcripts import analysis
 from onhook.calls.call import Call, Direction
 from onhook.calls.states import OVER, State
 from onhook.store.store import CallFilter
@@ -191,7 +192,7 @@ FACTS: dict[str, Callable[[Call], object]] = {
     "start_timestamp": lambda call: call.answered_at,
     "end_timestamp": lambda call: call.ended_at,
     "duration_ms": duration_ms_of,
-    "user_sentiment": lambda call: one.user_sentiment if (one := analysis_of(call)) else None,
+    "user_sentiment": lambda call: one.user_sentiment if (one := analysis(call, ())) else None,
     "data_storage_setting": lambda call: call.details.data_storage_setting,
 }
 """The recorded fact that a filter field looks at; a field that is not here looks at nothing."""

@@ -3,10 +3,12 @@
 Only the 34 disconnection reasons that every SDK since 5.56 knows are used: newer values break strict clients.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from onhook.api.anunzi.schemas import CallAnalysis, CallStatus, DisconnectionReason, PhoneCall
-from onhook.calls.call import Call
+from onhook.api.anunzi.schemas import CallStatus, DisconnectionReason, PhoneCall
+from onhook.api.anunzi.transcripts import analysis, conversation_fields
+from onhook.calls.call import Call, Event
 from onhook.calls.causes import Reason
 from onhook.calls.states import State
 from onhook.store.store import Agent
@@ -111,13 +113,8 @@ def duration_ms_of(call: Call) -> int | None:
     return call.duration_ms if call.answered_at is not None and call.is_over else None
 
 
-def analysis_of(call: Call) -> CallAnalysis | None:
-    """Return the analysis of a call that is over. Nobody listened: only that the sentiment is unknown is known."""
-    return CallAnalysis() if call.is_over else None
-
-
-def phone_call(call: Call, agent: Agent | None) -> PhoneCall:
-    """Return a call in Retell's shape; only what is known is there."""
+def phone_call(call: Call, agent: Agent | None, log: Sequence[Event] = (), public_url: str | None = None) -> PhoneCall:
+    """Return a call in Retell's shape; only what is known is there, of the conversation what the log tells."""
     end = end_of(call)
     details = call.details
     return PhoneCall(
@@ -137,5 +134,6 @@ def phone_call(call: Call, agent: Agent | None) -> PhoneCall:
         duration_ms=duration_ms_of(call),
         disconnection_reason=end.reason if end else None,
         data_storage_setting=details.data_storage_setting,
-        call_analysis=analysis_of(call),
+        call_analysis=analysis(call, log),
+        **(conversation_fields(call, log, public_url) if call.is_over else {}),
     )

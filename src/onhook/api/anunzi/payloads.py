@@ -1,10 +1,12 @@
 """Retell's webhooks, which Anunzi shares: which of its 8 events we can tell of, and their bodies."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from onhook.api.anunzi.mapping import phone_call
+from onhook.api.anunzi.transcripts import transcript
 from onhook.calls.call import Call, Event, EventType
 from onhook.store.outbox import Delivery, WebhookEndpoint
 from onhook.store.store import Agent
@@ -26,15 +28,17 @@ DEFAULT_EVENTS = ("call_started", "call_ended", "call_analyzed")
 
 EMITTED: dict[EventType, tuple[str, ...]] = {
     EventType.ANSWERED: ("call_started",),
+    EventType.TURN: ("transcript_updated",),
+    EventType.CONVERSATION_ENDED: ("transcript_updated",),
     EventType.ENDED: ("call_ended", "call_analyzed"),
 }
 """For each event of our log the names it is told by, in order. A call that was never answered never started."""
 
-NEVER_EMITTED = tuple(name for name in EVENTS if name not in DEFAULT_EVENTS)
-"""There are no transcripts and no transfers."""
+NEVER_EMITTED = tuple(name for name in EVENTS if not any(name in names for names in EMITTED.values()))
+"""There are no transfers."""
 
-ANALYSIS = {"user_sentiment": "Unknown"}
-"""Nobody listened: what is not known (a summary, success, voicemail) is left out."""
+WITH_LOG = frozenset({"transcript_updated", "call_ended", "call_analyzed"})
+"""Events whose body tells of the conversation."""
 
 
 def wants(names: tuple[str, ...] = DEFAULT_EVENTS) -> dict[EventType, tuple[str, ...]]:
@@ -44,12 +48,21 @@ def wants(names: tuple[str, ...] = DEFAULT_EVENTS) -> dict[EventType, tuple[str,
 
 
 def render(
-    delivery: Delivery, call: Call, event: Event, agent: Agent | None, endpoint: WebhookEndpoint
-) -> bytes | None:
+    delivery: Delivery,
+    call: Call,
+    event: Event,
+    agent: Agent | None,
+    endpoint: WebhookEndpoint,
+    log: Sequence[Event],
+    public_url: str | None = None,
+) -> bytes:
     """Return `{"event", "call"}`; the analysis comes with `call_analyzed` only. `event` and `endpoint` add nothing."""
     del event, endpoint
-    shown: dict[str, Any] = phone_call(call, agent).model_dump(mode="json", exclude_none=True)
-    shown.pop("call_analysis", None)
-    if delivery.event == "call_analyzed":
-        shown["call_analysis"] = ANALYSIS
-    return msgspec.json.encode({"event": delivery.event, "call": shown})
+    shown: dict[str, Any] = phone_call(call, agent, log, public_url).model_dump(mode="json", exclude_none=True)
+    if delivery.event != "call_analyzed":
+        shown.pop("call_analysis", None)
+    body: dict[str, Any] = {"event": delivery.event, "call": shown}
+    if delivery.event == "transcript_updated":
+        entries = [entry.model_dump(mode="json") for entry in transcript(call, log)]
+        body["transcript_with_tool_calls"] = shown["transcript_with_tool_calls"] = entries
+    return msgspec.json.encode(body)

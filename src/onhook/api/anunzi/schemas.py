@@ -10,6 +10,9 @@ CallStatus = Literal["registered", "ongoing", "ended", "not_connected", "error"]
 DirectionWord = Literal["inbound", "outbound"]
 DisconnectionReason = Literal[
     "user_hangup",
+    "agent_hangup",
+    "voicemail_reached",
+    "inactivity",
     "max_duration_reached",
     "manual_stopped",
     "dial_busy",
@@ -20,6 +23,10 @@ DisconnectionReason = Literal[
     "telephony_provider_unavailable",
     "sip_routing_error",
     "user_declined",
+    "error_llm_websocket_open",
+    "error_llm_websocket_lost_connection",
+    "error_llm_websocket_runtime",
+    "error_no_audio_received",
     "error_unknown",
 ]
 """The values that onhook uses."""
@@ -72,6 +79,70 @@ class CallAnalysis(BaseModel):
     """What is known of what was said."""
 
     user_sentiment: Literal["Unknown"] = "Unknown"
+    in_voicemail: bool | None = Field(default=None, description="Where the agent listens for machines")
+
+
+class UtteranceWord(BaseModel):
+    """A word; seconds since the answer."""
+
+    word: str
+    start: float
+    end: float
+
+
+class Utterance(BaseModel):
+    """What one side said in one go. Words are there where the agent's recogniser tells them."""
+
+    role: Literal["agent", "user"]
+    content: str
+    words: list[UtteranceWord]
+
+
+class ToolCall(BaseModel):
+    """What the agent did."""
+
+    role: Literal["tool_call_invocation"] = "tool_call_invocation"
+    tool_call_id: str
+    name: str
+    arguments: str = Field(description="JSON")
+
+
+class ToolResult(BaseModel):
+    """What came of it."""
+
+    role: Literal["tool_call_result"] = "tool_call_result"
+    tool_call_id: str
+    content: str
+    successful: bool
+
+
+class DtmfEntry(BaseModel):
+    """A key that was pressed."""
+
+    role: Literal["dtmf"] = "dtmf"
+    digit: str
+
+
+TranscriptEntry = Utterance | ToolCall | ToolResult | DtmfEntry
+
+
+class Latency(BaseModel):
+    """How long something took, in ms, each time."""
+
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    min: float
+    max: float
+    num: int
+    values: list[float]
+
+
+class Latencies(BaseModel):
+    """`e2e` is from the caller's last sound to the agent's first on the wire."""
+
+    e2e: Latency
 
 
 class PhoneCall(BaseModel):
@@ -95,6 +166,14 @@ class PhoneCall(BaseModel):
     disconnection_reason: DisconnectionReason | None = None
     data_storage_setting: DataStorage
     call_analysis: CallAnalysis | None = Field(default=None, description="Once the call is over")
+    transcript: str | None = Field(default=None, description="Once the call is over")
+    transcript_object: list[Utterance] | None = Field(default=None, description="Once the call is over")
+    transcript_with_tool_calls: list[TranscriptEntry] | None = Field(
+        default=None, description="Once the call is over; keys and tools among what was said"
+    )
+    latency: Latencies | None = Field(default=None, description="Once the call is over")
+    recording_url: str | None = Field(default=None, description="Stereo, caller left; needs an API key")
+    recording_multi_channel_url: str | None = Field(default=None, description="The same")
 
 
 class Calls(BaseModel):

@@ -22,11 +22,10 @@ from onhook.api.native.schemas import (
 from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.stops import stop_call
-from onhook.calls.call import Call, CallDetails, Dialect, Event
+from onhook.calls.call import Call, CallDetails, Dialect
 from onhook.control.place import PlaceOrder, RefusedError
+from onhook.store.logs import log_of
 from onhook.store.store import CallFilter, Page
-
-EVENT_BATCH = 1000
 
 router = APIRouter(
     prefix="/v1",
@@ -57,7 +56,7 @@ async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
         delay_s=body.delay_seconds,
         ring_timeout_ms=body.ring_timeout_ms,
         max_duration_ms=body.max_duration_ms,
-        details=CallDetails(metadata=body.metadata, sip_headers=body.sip_headers),
+        details=CallDetails(metadata=body.metadata, sip_headers=body.sip_headers, dynamic_variables=body.variables),
     )
     try:
         return call_out(await caller.services.placer.place_once(order))
@@ -87,7 +86,7 @@ async def list_calls(request: CallerRequest, query: Annotated[CallsQuery, Query(
 async def get_call(request: CallerRequest, call_id: str) -> CallOut:
     """Return one call."""
     caller = request.caller
-    return call_out(await _call(caller, call_id))
+    return call_out(await call_named(caller, call_id))
 
 
 @router.post("/calls/{call_id}/stop", responses=WITH_BODY)
@@ -108,14 +107,12 @@ async def stop(request: CallerRequest, call_id: str, body: StopCall | None = Non
 async def get_timeline(request: CallerRequest, call_id: str) -> Timeline:
     """Return what happened to a call, in order, and how long things took."""
     caller = request.caller
-    call = await _call(caller, call_id)
-    events: list[Event] = []
-    while batch := await caller.store.events(call.id, after=events[-1].seq if events else 0, limit=EVENT_BATCH):
-        events += batch
-    return timeline(call, events)
+    call = await call_named(caller, call_id)
+    return timeline(call, await log_of(caller.store, call.id))
 
 
-async def _call(caller: Caller, call_id: str) -> Call:
+async def call_named(caller: Caller, call_id: str) -> Call:
+    """Return a call of the caller's environment, or raise the error 404."""
     call = await caller.store.get_call(call_id, caller.environment_id)
     if call is None:
         raise not_found("call")

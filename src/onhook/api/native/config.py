@@ -1,10 +1,23 @@
 """Our own API's configuration: agents, numbers, trunks, keys."""
 
+from collections.abc import Collection
+
 import msgspec
 import phonenumbers
 from fastapi import APIRouter, Response
 
-from onhook.api.native.errors import COMMON, CREATES, WITH_BODY, invalid_field, not_found, problem, problems
+from onhook.agents.definition import DefinitionError
+from onhook.agents.reading import definition_of, unknown_settings
+from onhook.api.native.errors import (
+    COMMON,
+    CREATES,
+    WITH_BODY,
+    invalid_agent,
+    invalid_field,
+    not_found,
+    problem,
+    problems,
+)
 from onhook.api.native.once import OnceRoute
 from onhook.api.native.schemas import (
     AgentOut,
@@ -58,8 +71,10 @@ async def create_agent(request: CallerRequest, body: PutAgent) -> AgentOut:
         updated_at=now,
         name=body.name,
         label=body.label or body.name,
+        kind=caller.services.agent_kind.value,
     )
     agent = msgspec.structs.replace(agent, **_agent_fields(body))
+    _check_agent(caller, agent, known=())
     await caller.store.put(agent)
     return _agent_out(agent)
 
@@ -76,7 +91,9 @@ async def replace_agent(request: CallerRequest, agent_id: str, body: PutAgent) -
     """Replace an agent; its version counts up. Running calls keep what they began with."""
     caller = request.caller
     agent = await _existing(caller, Agent, agent_id, "agent")
+    known = agent.settings.keys()
     agent = msgspec.structs.replace(agent, version=agent.version + 1, updated_at=caller.now_ms(), **_agent_fields(body))
+    _check_agent(caller, agent, known)
     await caller.store.put(agent)
     return _agent_out(agent)
 
@@ -234,7 +251,22 @@ async def _delete(caller: Caller, kind: type[R], record_id: str, what: str, used
 
 
 def _agent_fields(body: PutAgent) -> dict[str, object]:
-    return body.model_dump() | {"label": body.label or body.name, "direction": body.direction}
+    fields = body.model_dump(exclude={"kind"}) | {"label": body.label or body.name, "direction": body.direction}
+    return fields | ({"kind": body.kind.value} if body.kind is not None else {})
+
+
+def _check_agent(caller: Caller, agent: Agent, known: Collection[str]) -> None:
+    """Raise the error 422 for settings that do not exist, but for those `known` by it already, or hold bad values.
+
+    An agent that another API made has names of that API's.
+    """
+    unknown = [name for name in unknown_settings(agent.settings) if name not in known]
+    if unknown:
+        raise invalid_field(f"settings.{unknown[0]}", "There is no such setting.")
+    try:
+        definition_of(agent, None, caller.services.bot_urls)
+    except DefinitionError as error:
+        raise invalid_agent(error) from error
 
 
 async def _checked_number(caller: Caller, body: PutNumber) -> str:

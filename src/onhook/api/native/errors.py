@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
+from onhook.agents.definition import DefinitionError
 from onhook.api.errors import ApiError
 from onhook.api.native.schemas import Problem
 from onhook.control.place import RefusedError
@@ -35,6 +36,7 @@ REFUSALS: dict[str, int] = {
     "emergency_number": 422,
     "destination_not_allowed": 422,
     "invalid_header": 422,
+    "agent_invalid": 422,
 }
 """Status for each refusal to place a call; the problem's `code` is the refusal's own."""
 
@@ -93,6 +95,12 @@ def invalid_field(field: str, message: str) -> ApiError:
     """Return the error for one field that is not valid, in the shape that validation has."""
     fields = [{"field": field, "message": message}]
     return problem(422, "Some fields are not valid.", code="invalid_fields", errors=fields)
+
+
+def invalid_agent(error: DefinitionError) -> ApiError:
+    """Return the error for an agent that cannot be put on a call; its message begins with the field."""
+    field, _, message = str(error).partition(": ")
+    return invalid_field(field if field in ("kind", "name") else f"settings.{field}", message)
 
 
 def refused(error: RefusedError) -> ApiError:

@@ -4,9 +4,21 @@ from typing import Any, Literal
 
 import msgspec
 
-from onhook.api.native.schemas import CallOut, CauseOut, EventOut, Spans, Step, StopOut, StoppedCall, Timeline
+from onhook.api.native.schemas import (
+    CallOut,
+    CauseOut,
+    EventOut,
+    Spans,
+    Step,
+    StopOut,
+    StoppedCall,
+    Timeline,
+    Transcript,
+    TurnOut,
+    WordOut,
+)
 from onhook.api.times import iso_ms, iso_ms_or_none
-from onhook.calls.call import Call, Event
+from onhook.calls.call import Call, Event, EventType
 from onhook.calls.causes import Cause
 from onhook.calls.proof import Proof, ProofStep, Result
 
@@ -116,9 +128,28 @@ def timeline(call: Call, events: list[Event]) -> Timeline:
     )
 
 
+def transcript(call: Call, events: list[Event]) -> Transcript:
+    """Return what was said; nothing of a call of which less than everything may be kept."""
+    kept = call.details.data_storage_setting == "everything"
+    turns = [event.data for event in events if event.type is EventType.TURN and kept]
+    return Transcript(call_id=call.id, turns=[_turn(data) for data in turns])
+
+
 def event_out(event: Event) -> EventOut:
     """Return one line of a call's log."""
     return EventOut(seq=event.seq, at=iso_ms(event.at), type=event.type.value, data=_texts(event.data))
+
+
+def _turn(data: dict[str, Any]) -> TurnOut:
+    return TurnOut(
+        role=data["role"],
+        text=data["text"],
+        start_ms=data["start_ms"],
+        end_ms=data["end_ms"],
+        interrupted=data.get("interrupted", False),
+        latency_ms=data.get("latency_ms"),
+        words=[WordOut.model_validate(word) for word in data.get("words") or ()],
+    )
 
 
 def _step(step: ProofStep) -> Step:

@@ -1,5 +1,7 @@
 """Our own webhooks: every event of a call's log, under its own name, with the call as it was then."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from onhook.api.native.mapping import call_out, event_out
@@ -17,10 +19,15 @@ def wants(names: tuple[str, ...] = EVENTS) -> dict[EventType, tuple[str, ...]]:
 
 
 def render(
-    delivery: Delivery, call: Call, event: Event, agent: Agent | None, endpoint: WebhookEndpoint
-) -> bytes | None:
+    delivery: Delivery,
+    call: Call,
+    event: Event,
+    agent: Agent | None,
+    endpoint: WebhookEndpoint,
+    log: Sequence[Event] = (),
+) -> bytes:
     """Return `{"type", "timestamp", "call_id", "seq", "data", "call"}`, as Standard Webhooks suggests."""
-    del agent, endpoint
+    del agent, endpoint, log
     told = event_out(event)
     body = {
         "type": delivery.event,

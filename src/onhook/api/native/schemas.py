@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect, Direction
 from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Method, Result
@@ -42,6 +43,9 @@ class CreateCall(Request):
     max_duration_ms: MaxDuration | None = None
     ring_timeout_ms: RingTimeout | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    variables: dict[str, str] = Field(
+        default_factory=dict, max_length=100, description="Fill the `{{placeholders}}` of the agent's texts"
+    )
     sip_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
 
 
@@ -73,10 +77,16 @@ class PutAgent(Request):
     label: Name | None = None
     direction: Direction = Direction.OUTBOUND
     published: bool = True
-    kind: Name = "greeting"
+    kind: AgentKind | None = Field(
+        default=None, description="The server's `agent_kind` when absent; an agent that is replaced keeps its own"
+    )
     max_duration_ms: MaxDuration = 3_600_000
     ring_timeout_ms: RingTimeout = 60_000
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What it says and how: docs/how-to/choose-an-agent.md",
+        examples=[{"initial_message": "Hello {{name}}.", "idle": {"after_ms": 10000}}],
+    )
 
 
 class PutNumber(Request):
@@ -232,6 +242,37 @@ class Timeline(BaseModel):
     state: State
     spans_ms: Spans
     events: list[EventOut]
+
+
+class WordOut(BaseModel):
+    """A word; ms since the answer."""
+
+    word: str
+    start_ms: int
+    end_ms: int
+
+
+class TurnOut(BaseModel):
+    """What one side said in one go; ms since the answer.
+
+    `interrupted` says that the caller spoke over it, `latency_ms` how long the caller had waited for it. Words are
+    there where the agent's recogniser tells them.
+    """
+
+    role: Literal["agent", "user"]
+    text: str
+    start_ms: int
+    end_ms: int
+    interrupted: bool
+    latency_ms: int | None
+    words: list[WordOut]
+
+
+class Transcript(BaseModel):
+    """What was said on a call so far."""
+
+    call_id: str
+    turns: list[TurnOut]
 
 
 class AgentOut(BaseModel):

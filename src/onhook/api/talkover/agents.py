@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query
 
+from onhook.api.recorded import forget_recording
 from onhook.api.routing import CallerRequest
 from onhook.api.services import Caller
 from onhook.api.talkover import errors
@@ -81,6 +82,7 @@ async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentChange
         created_at=now,
         updated_at=now,
         direction=Direction(body.direction),
+        kind=caller.services.agent_kind.value,
         settings=body.model_dump(exclude=set(OWN_FIELDS), exclude_none=True),
     )
     if max_duration_s is not None:
@@ -176,4 +178,5 @@ async def _delete_history(caller: Caller, agent_id: str) -> None:
 
 
 async def _delete_call(caller: Caller, call: Call) -> None:
+    await forget_recording(caller, call.id)
     await caller.store.delete_call(call.id, caller.environment_id, caller.now_ms())

@@ -63,6 +63,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "number_unknown": (400, "AGENT_INACTIVE"),
     "number_unbound": (400, "AGENT_INACTIVE"),
     "invalid_header": (400, "AGENT_INACTIVE"),
+    "agent_invalid": (400, "AGENT_INACTIVE"),
 }
 """Status and code of make-call for each refusal. An agent that cannot dial out counts as inactive: the contract
 has no nearer code, and the message says what is missing."""

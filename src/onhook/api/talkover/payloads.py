@@ -5,10 +5,12 @@ and its log show. An endpoint's own template replaces it.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from onhook.api.links import recording_url
 from onhook.api.probes import TEST_EVENT
 from onhook.api.talkover.mapping import duration_s, ended_reason_of, status_of
 from onhook.api.times import iso_ms, iso_seconds
@@ -51,6 +53,13 @@ EMITTED: dict[EventType, tuple[str, ...]] = {
         "event_user_connected",
         "event_participant_joined",
     ),
+    EventType.CONVERSATION_STARTED: ("event_conversation_started",),
+    EventType.ANSWERED_BY: ("event_voicemail_detected",),
+    EventType.ACTION: ("event_action",),
+    EventType.ACTION_FAILED: ("event_action_failed",),
+    EventType.VOICEMAIL_LEFT: ("event_voicemail_message_left",),
+    EventType.CONVERSATION_ENDED: ("event_conversation_ended",),
+    EventType.RECORDING: ("event_recording",),
     EventType.ENDED: (
         "event_phone_call_did_not_connect",
         "event_phone_call_error",
@@ -65,7 +74,7 @@ EMITTED: dict[EventType, tuple[str, ...]] = {
 """For each event of our log the names it is told by, in order; `event_phone_call_ended` is the last of a call."""
 
 NEVER_EMITTED = tuple(name for name in EVENTS if not any(name in names for names in EMITTED.values()))
-"""What onhook cannot know of a call: voicemail, conversation, actions, recordings, web clients."""
+"""What no call of onhook has: web clients."""
 
 ONLY_UNANSWERED = frozenset({"event_phone_call_did_not_connect"})
 ONLY_ANSWERED = frozenset(
@@ -77,6 +86,14 @@ ONLY_ANSWERED = frozenset(
     }
 )
 ONLY_FAILED = frozenset({"event_phone_call_error", "event_connection_error"})
+
+MORE: dict[EventType, tuple[str, tuple[str, ...]]] = {
+    EventType.ACTION: ("action", ("name", "arguments", "result")),
+    EventType.ACTION_FAILED: ("action", ("name", "arguments", "result")),
+    EventType.CONVERSATION_ENDED: ("conversation", ("turns", "farewell", "reply_latency_ms")),
+    EventType.RECORDING: ("recording", ("duration_ms", "channels", "format")),
+}
+"""What the body of an event has besides, and which of the event's data that is."""
 
 MAX_PLACEHOLDERS = 100
 """In one template. Each may bring a whole `context` into the body, so this bounds what a delivery can grow to."""
@@ -91,12 +108,19 @@ def wants(names: tuple[str, ...]) -> dict[EventType, tuple[str, ...]]:
 
 
 def render(
-    delivery: Delivery, call: Call, event: Event, agent: Agent | None, endpoint: WebhookEndpoint
+    delivery: Delivery,
+    call: Call,
+    event: Event,
+    agent: Agent | None,
+    endpoint: WebhookEndpoint,
+    log: Sequence[Event] = (),
+    public_url: str | None = None,
 ) -> bytes | None:
-    """Return the body of an event; None when it is not one of this call's."""
-    if not _applies(delivery.event, call):
+    """Return the body of an event; None when it is not one of this call's. The `log` adds nothing."""
+    del log
+    if not _applies(delivery.event, call, event):
         return None
-    body = _body(delivery, call, event, agent, endpoint)
+    body = _body(delivery, call, event, agent, endpoint) | _more(call, event, public_url)
     template = endpoint.payload_templates.get(delivery.event)
     if template is not None:
         return msgspec.json.encode(filled(template, body | {"call": _call(body), "agent": _agent(body)}))
@@ -133,8 +157,10 @@ def filled(template: Any, scope: dict[str, Any]) -> Any:
             return template
 
 
-def _applies(name: str, call: Call) -> bool:
+def _applies(name: str, call: Call, event: Event) -> bool:
     answered = call.answered_at is not None
+    if event.type is EventType.ANSWERED_BY:
+        return event.data.get("verdict") == "machine"
     if name in ONLY_FAILED:
         return call.outcome is Outcome.FAILED
     return not (name in ONLY_UNANSWERED and answered) and not (name in ONLY_ANSWERED and not answered)
@@ -160,6 +186,17 @@ def _body(
     if call.ended_at is not None and call.cause is not None:
         body |= {"ended_at": iso_seconds(call.ended_at), "ended_reason": ended_reason_of(call)}
     return body
+
+
+def _more(call: Call, event: Event, public_url: str | None) -> dict[str, Any]:
+    """Return what an event's body has besides."""
+    if event.type not in MORE:
+        return {}
+    name, fields = MORE[event.type]
+    told = {field: event.data[field] for field in fields if field in event.data}
+    if event.type is EventType.RECORDING and public_url is not None:
+        told["url"] = recording_url(public_url, call.id)
+    return {name: told}
 
 
 def _head(event: str, agent_id: str, agent: Agent | None, endpoint: WebhookEndpoint, at: int) -> dict[str, Any]:
