@@ -23,7 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.dialect.conftest import BASE_URL, Rig
 
-from onhook.api.app import ROUTERS, openapi_document
+from onhook.agents.twilio import account_sid
+from onhook.api.app import ROUTERS, TWILIO, dialect_of, openapi_document
 from onhook.calls.call import Dialect, EventType
 from onhook.control.place import PlaceOrder
 from onhook.store.outbox import Attempt, WebhookEndpoint
@@ -56,6 +57,7 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("url", "webhook_url"), URLS),
     **dict.fromkeys(("agent_override", "call_time_window", "trigger_timestamp"), (None,)),
     "override_agent_version": ("latest",),
+    "account_sid": (account_sid("env_mine"),),
     "webhook_id": HOOKS,
     "number_id": ("num_mine",),
     "trunk_id": ("trunk_mine", "trunk_spare"),
@@ -130,9 +132,11 @@ async def answer_to(case: AnyCase) -> httpx.Response:
     sent = requests.Request(**case.as_transport_kwargs(base_url=BASE_URL)).prepare()
     given = {name: value for name, value in sent.headers.items() if isinstance(value, str)}
     headers = given | rig.mine.headers | {"Accept": "application/json"}
+    is_twilio = dialect_of(httpx.URL(str(sent.url)).path) == TWILIO
+    auth = httpx.BasicAuth(rig.mine.key_id, rig.mine.token) if is_twilio else None
     assert isinstance(sent.body, bytes | str | None)
     async with rig.client() as client:
-        answer = await client.request(str(sent.method), str(sent.url), content=sent.body, headers=headers)
+        answer = await client.request(str(sent.method), str(sent.url), content=sent.body, headers=headers, auth=auth)
     await rig.dialer.started()
     await rig.recorder.drained()
     await rig.store.close()

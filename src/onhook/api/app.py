@@ -22,25 +22,41 @@ from onhook.api.routing import CheckedRoute
 from onhook.api.services import Services
 from onhook.api.talkover import routes as talkover
 from onhook.api.talkover.errors import TalkOverWording
+from onhook.api.twilio import routes as twilio
+from onhook.api.twilio.errors import TwilioWording
 
-TALKOVER, ANUNZI, NATIVE = "talkover", "anunzi", "native"
+TALKOVER, ANUNZI, TWILIO, NATIVE = "talkover", "anunzi", "twilio", "native"
 
-PREFIXES: dict[str, tuple[str, ...]] = {TALKOVER: ("/api/",), ANUNZI: tuple(anunzi.PREFIXES)}
+PREFIXES: dict[str, tuple[str, ...]] = {
+    TALKOVER: ("/api/",),
+    ANUNZI: tuple(anunzi.PREFIXES),
+    TWILIO: (twilio.PREFIX,),
+}
 """How the paths of a dialect begin; every other path speaks our own."""
 
-WORDINGS: dict[str, Wording] = {TALKOVER: TalkOverWording(), ANUNZI: AnunziWording(), NATIVE: NativeWording()}
+WORDINGS: dict[str, Wording] = {
+    TALKOVER: TalkOverWording(),
+    ANUNZI: AnunziWording(),
+    TWILIO: TwilioWording(),
+    NATIVE: NativeWording(),
+}
 
 ROUTERS: dict[str, Sequence[APIRouter]] = {
     TALKOVER: talkover.ROUTERS,
     ANUNZI: anunzi.ROUTERS,
+    TWILIO: twilio.ROUTERS,
     NATIVE: native.ROUTERS,
 }
 
 TITLES = {
     TALKOVER: "onhook: TalkOver API",
     ANUNZI: "onhook: Anunzi/Retell API",
+    TWILIO: "onhook: Twilio's call resource, for bots",
     NATIVE: "onhook API",
 }
+
+TOKENS = {TWILIO: openapi.BASIC}
+"""How requests are authorized where it is not by a bearer token."""
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -56,7 +72,7 @@ def create_app(services: Services) -> ASGIApp:
 def openapi_document(dialect: str) -> dict[str, Any]:
     """Return the OpenAPI document of a dialect; made when it is first asked for, for that takes 100 ms."""
     routes = [route.described() if isinstance(route, CheckedRoute) else route for route in _routes(dialect)]
-    return openapi.document(_bare_app(dialect, routes))
+    return openapi.document(_bare_app(dialect, routes), TOKENS.get(dialect, openapi.TOKEN))
 
 
 def dialect_of(path: str) -> str:

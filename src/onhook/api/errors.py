@@ -61,7 +61,7 @@ def error_response(error: ApiError, wording: Wording) -> Response:
     """Turn an error into its response; 401 and 413 carry the headers that HTTP asks for."""
     headers = dict(error.headers)
     if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers.setdefault("WWW-Authenticate", "Bearer")
     if error.status == 413:
         headers |= CLOSE  # the rest of the body is not going to be read
     return Response(msgspec.json.encode(error.body), error.status, headers, media_type=wording.media_type)

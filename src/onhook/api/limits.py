@@ -10,7 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onhook.clock import Clock
 
-STOP_PATH = re.compile(r"/v2/stop-call/.*|/api/v1/agents/[^/]+/end-call|/v1/calls/[^/]+/stop", re.DOTALL)
+STOP_PATH = re.compile(
+    r"/v2/stop-call/.*|/api/v1/agents/[^/]+/end-call|/v1/calls/[^/]+/stop|/2010-04-01/Accounts/[^/]+/Calls/[^/]+\.json",
+    re.DOTALL,
+)
 """The paths of requests that end a call."""
 
 

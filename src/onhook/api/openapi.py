@@ -8,18 +8,20 @@ FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 TOKEN = {"type": "http", "scheme": "bearer", "description": "An API key, of either shape: `talq_...` or `key_...`"}
 
+BASIC = {"type": "http", "scheme": "basic", "description": "The account's SID, or a key's id, and the API key itself"}
+
 PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 """The error body of our own API, which goes by a media type of its own (RFC 9457)."""
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return an app's OpenAPI document."""
+def document(app: FastAPI, token: dict[str, str] = TOKEN) -> dict[str, Any]:
+    """Return an app's OpenAPI document; `token` says how its requests are authorized."""
     schema: dict[str, Any] = app.openapi()
     for path in schema["paths"].values():
         for operation in path.values():
             _correct(operation)
     components = schema["components"]
-    components["securitySchemes"] = {"token": TOKEN}
+    components["securitySchemes"] = {"token": token}
     for name in FRAMEWORK_SCHEMAS:
         components["schemas"].pop(name, None)
     return schema

@@ -67,12 +67,16 @@ class CheckedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            caller = await authenticate(request)
+            caller = await self.caller_of(request)
             if self.body_field is not None and (self.body_field.field_info.is_required() or has_body(request)):
                 require_json(request)
             return await self.answer(handle, self.request_class(request, caller))
 
         return checked
+
+    async def caller_of(self, request: Request) -> Caller:
+        """Return who sends a request, or raise the HTTP error 401."""
+        return await authenticate(request)
 
     async def answer(
         self, handle: Callable[[Request], Coroutine[Any, Any, Response]], request: CallerRequest
