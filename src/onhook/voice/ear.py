@@ -1,0 +1,149 @@
+"""The ear of a call: when the caller speaks, talks over the agent, or is a machine. Synchronous, fed every 20 ms.
+
+Times are ms since the answer.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, MachinePolicy, Sensitivity
+from onhook.lines.engine import Tick
+from onhook.voice.answered_by import AnsweredBy, Answerer, Beep
+from onhook.voice.levels import EchoBar, NoiseFloor
+from onhook.voice.turns import Hearing, Onset, TurnMachine
+from onhook.voice.vad import WINDOW_MS, VadModel, Window
+
+
+class SpeechStarted(msgspec.Struct, frozen=True):
+    """The caller began to speak, at `at_ms`; it is noticed about 0.1 s later."""
+
+    at_ms: int
+
+
+class SpeechEnded(msgspec.Struct, frozen=True):
+    """The caller's turn was over at `at_ms`, the end of its last sound; it is noticed a hangover later."""
+
+    at_ms: int
+    duration_ms: int
+
+
+class BargedIn(msgspec.Struct, frozen=True):
+    """The caller talks over the agent, which must be silent now. `at_ms` is now; `SpeechStarted` has come before."""
+
+    at_ms: int
+
+
+EarEvent = SpeechStarted | SpeechEnded | BargedIn | AnsweredBy | Beep
+
+
+class _Bar(NamedTuple):
+    """What a voice must be to count: how sure the model, how long the sound."""
+
+    probability: float
+    onset: Onset
+
+
+_ALONE = _Bar(0.5, Onset(sound_ms=3 * WINDOW_MS, voiced=2))
+"""While the agent is silent."""
+
+_OVER_AGENT = {
+    Sensitivity.HIGH: _Bar(0.4, Onset(sound_ms=3 * WINDOW_MS, voiced=2)),
+    Sensitivity.MEDIUM: _Bar(0.5, Onset(sound_ms=4 * WINDOW_MS, voiced=2)),
+    Sensitivity.LOW: _Bar(0.7, Onset(sound_ms=6 * WINDOW_MS, voiced=4)),
+}
+"""While the agent speaks."""
+
+_HYSTERESIS = 0.15
+"""How much less sure the model may be within a turn."""
+
+_HANGOVER_MS = {AgentKind.CHAIN: 600}
+_USUAL_HANGOVER_MS = 500
+"""The pause that ends a turn. Free talk has longer ones than answers to a script; agents with a turn detection of
+their own only want to know."""
+
+_BYTES_PER_MS = 8
+
+
+class Ear:
+    """Listens to one call, from its answer on. Needs about 0.3 % of a core."""
+
+    def __init__(self, model: VadModel, definition: AgentDefinition) -> None:
+        self._vad = model.stream()
+        self._turn = TurnMachine(_HANGOVER_MS.get(definition.kind, _USUAL_HANGOVER_MS))
+        self._noise = NoiseFloor()
+        self._echo = EchoBar()
+        self._over_agent = _OVER_AGENT[definition.sensitivity]
+        self._overlap = _Overlap(self._over_agent.onset) if definition.barge_in is BargeIn.VAD else None
+        self._answerer = None if definition.machine is MachinePolicy.OFF else Answerer()
+        self._unjudged = 0
+        self._began_under_echo = False
+        self._last_under_echo = False
+
+    def hear(self, tick: Tick, at_ms: int, *, agent_speaking: bool) -> list[EarEvent]:
+        """Take the tick that ended at `at_ms`; return what it brought, in order.
+
+        `agent_speaking` is whether something is being played: only that can be interrupted.
+        """
+        self._echo.sent(tick.sent)
+        self._unjudged += len(tick.heard)
+        events: list[EarEvent] = []
+        for window in self._vad.hear(tick.heard):
+            self._unjudged -= WINDOW_MS * _BYTES_PER_MS
+            hearing = self._judge(window, at_ms - self._unjudged // _BYTES_PER_MS, agent_speaking)
+            events += self._follow(hearing, agent_speaking)
+            if self._overlap is not None and self._overlap.hear(hearing, self._turn, agent_speaking):
+                events.append(BargedIn(at_ms))
+        if self._answerer is not None:
+            events += self._answerer.hear(tick.heard, at_ms, self._turn)
+        return events
+
+    def _judge(self, window: Window, end_ms: int, agent_speaking: bool) -> Hearing:
+        """Tell the caller's voice from noise, and from what comes back of the agent's."""
+        loud = self._noise.loud(window.level) and window.level > self._echo.level()
+        surely = (self._over_agent if agent_speaking else _ALONE).probability
+        if self._turn.speaking:
+            voiced = loud and window.probability >= surely - _HYSTERESIS
+        else:
+            voiced = window.level > self._echo.level() and window.probability >= surely
+        self._noise.hear(window.level, voiced=voiced)
+        self._echo.heard(window.level)
+        if voiced:
+            self._last_under_echo = self._echo.up
+        return Hearing(end_ms, voiced=voiced, loud=loud)
+
+    def _follow(self, hearing: Hearing, agent_speaking: bool) -> list[EarEvent]:
+        """Take a window into the turn; return whether one began or ended."""
+        changed = self._turn.hear(hearing, (self._over_agent if agent_speaking else _ALONE).onset)
+        if not changed:
+            return []
+        if self._turn.speaking:
+            self._began_under_echo = self._echo.up
+            return [SpeechStarted(self._turn.began_ms)]
+        if self._began_under_echo and self._last_under_echo:
+            self._echo.doubt()
+        return [SpeechEnded(self._turn.last_voice_ms, self._turn.last_voice_ms - self._turn.began_ms)]
+
+
+class _Overlap:
+    """Notices once per utterance of the agent that the caller talks over it."""
+
+    def __init__(self, enough: Onset) -> None:
+        self._enough = enough
+        self._since_ms: int | None = None
+        self._voiced = 0
+        self._told = False
+
+    def hear(self, hearing: Hearing, turn: TurnMachine, agent_speaking: bool) -> bool:
+        """Take a window; return True when the agent is interrupted with it."""
+        if not agent_speaking:
+            self._since_ms = None
+            return False
+        if self._since_ms is None:
+            self._since_ms, self._voiced, self._told = hearing.end_ms - WINDOW_MS, 0, False
+        self._voiced += hearing.voiced
+        sound_ms = hearing.end_ms - max(self._since_ms, turn.began_ms)
+        proven = sound_ms >= self._enough.sound_ms and self._voiced >= self._enough.voiced
+        interrupts = turn.speaking and hearing.voiced and proven and not self._told
+        self._told = self._told or interrupts
+        return interrupts
