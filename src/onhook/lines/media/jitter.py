@@ -82,6 +82,7 @@ class JitterBuffer:
         "_last",
         "_least_wait",
         "_now",
+        "_played",
         "_position",
         "_sequence",
         "_shrinks",
@@ -95,38 +96,37 @@ class JitterBuffer:
         self._timestamp = 0
         self._position = 0
         self._now = 0
+        self._played = 0
         self._frames: dict[int, tuple[int, bytes | bytearray]] = {}
         self._last = SILENCE
         self._concealed = MAX_CONCEALED
-        self._least_wait = MAX_WAIT
+        self._least_wait: int | None = None
         self._calm_ticks = 0
         self._shrinks = False
 
     def push(self, ssrc: int, sequence: int, timestamp: int, mulaw: bytes) -> None:
         """Take a packet as it came, of any packet time; one that is no audio (a key) without its payload."""
         if ssrc != self._ssrc:
-            self._ssrc = ssrc
-            self._sequence = Sequence(sequence)
-            step = 0
-        elif (taken := self._sequence.take(sequence)) is None:
-            return
+            self._ssrc, self._sequence = ssrc, Sequence(sequence)
+            step: int | None = 0
         else:
-            step = taken
-        if not mulaw:
+            step = self._sequence.take(sequence)
+        if step is None or not mulaw:
             return
-        self._locate(timestamp)
-        wait = self._position // FRAME_BYTES - self._now
-        if step >= 0:
-            self._adapt(wait, anew=step == 0)
-        elif wait < 0:
-            self._set_back(1)
+        wait = self._locate(timestamp)
+        if step == 0 or abs(wait) > JUMP_FRAMES:
+            self._begin_anew()
+        elif step > 0:
+            self._adapt(wait)
+        elif wait < 0 and max(self._frames, default=self._now) - self._now < MAX_WAIT:
+            self._set_clock(self._now - 1)
         self._store(sequence, mulaw)
 
     def pop(self) -> tuple[bytes, bool]:
         """Return the 160-byte frame of this tick, and True if it came; else it covers a loss, or is silence."""
         if self._ssrc is None:
             return SILENCE, False
-        self._count_calm()
+        self._watch()
         found = self._frames.pop(self._now, None)
         if self._shrinks and (found is None or _is_quiet(found[1])):
             self._shrinks = False
@@ -136,50 +136,51 @@ class JitterBuffer:
         if found is None:
             return self._conceal(), False
         self._concealed = 0
+        self._played = self._now
         self._last = bytes(found[1])
         return self._last, True
 
-    def _locate(self, timestamp: int) -> None:
-        """Set the position, in samples, from the 32-bit timestamp of a packet."""
+    def _locate(self, timestamp: int) -> int:
+        """Set the position, in samples, by the 32-bit timestamp of a packet; return how many frames it has to wait."""
         step = (timestamp - self._timestamp) & 0xFFFFFFFF
         self._position += step - (step >> 31 << 32)
         self._timestamp = timestamp
+        return self._position // FRAME_BYTES - self._now
 
-    def _adapt(self, wait: int, *, anew: bool) -> None:
+    def _begin_anew(self) -> None:
+        """Let the packet that was just located be the first."""
+        self._frames.clear()
+        self._position = (self._now + START_WAIT) * FRAME_BYTES
+        self._played = self._now
+        self._set_clock(self._now)
+
+    def _adapt(self, wait: int) -> None:
         """Set the clock by a packet that is ahead of all others."""
-        if anew or abs(wait) > JUMP_FRAMES:
-            self._frames.clear()
-            self._now += wait - START_WAIT
-            self._watch_anew()
-            return
         if wait < 0:
-            self._set_back(SPARE_WAIT - wait)
+            self._set_clock(self._now + wait - SPARE_WAIT)
         elif wait > MAX_WAIT:
-            self._now += wait - MAX_WAIT
-            self._frames = {index: frame for index, frame in self._frames.items() if index >= self._now}
-        self._least_wait = min(self._least_wait, wait)
+            self._set_clock(self._now + wait - MAX_WAIT)
+        elif self._least_wait is None or wait < self._least_wait:
+            self._least_wait = wait
 
-    def _set_back(self, frames: int) -> None:
-        newest = max(self._frames, default=self._now)
-        self._now -= max(0, min(frames, MAX_WAIT - (newest - self._now)))
-        self._watch_anew()
-
-    def _watch_anew(self) -> None:
-        self._least_wait = MAX_WAIT
+    def _set_clock(self, now: int) -> None:
+        """Play this frame next, drop what is older, and begin to watch."""
+        self._now = now
+        self._frames = {index: frame for index, frame in self._frames.items() if index >= now}
+        self._least_wait = None
         self._calm_ticks = 0
         self._shrinks = False
 
-    def _count_calm(self) -> None:
-        """Leave out a frame, a quiet one if one comes in time, when all packets waited too long."""
+    def _watch(self) -> None:
+        """Have a frame left out when all packets waited too long: a quiet one, or any when none comes in time."""
         self._calm_ticks += 1
         if self._calm_ticks < CALM_TICKS:
             return
         if self._shrinks:
-            self._now += 1
-            self._frames.pop(self._now - 1, None)
-        shrinks = not self._shrinks and self._least_wait > SPARE_WAIT
-        self._watch_anew()
-        self._shrinks = shrinks
+            self._set_clock(self._now + 1)
+        else:
+            self._shrinks = self._least_wait is not None and self._least_wait > SPARE_WAIT
+            self._least_wait, self._calm_ticks = None, 0
 
     def _store(self, sequence: int, mulaw: bytes) -> None:
         index, offset = divmod(self._position, FRAME_BYTES)
@@ -200,7 +201,7 @@ class JitterBuffer:
             index, offset = index + 1, 0
 
     def _conceal(self) -> bytes:
-        """Repeat what was heard last, ever fainter, unless the far end just paused: then no packet is missing."""
+        """Repeat what was heard last, ever fainter, unless the far end has paused."""
         if self._concealed >= MAX_CONCEALED or self._has_paused():
             self._concealed = MAX_CONCEALED
             return SILENCE
@@ -209,7 +210,8 @@ class JitterBuffer:
         return fainter
 
     def _has_paused(self) -> bool:
-        if not self._frames:
+        """Return True when no packet is missing before the next, and the clock was not set back behind the last."""
+        if not self._frames or self._now <= self._played:
             return False
         sequence, _ = self._frames[min(self._frames)]
         return self._sequence.has((sequence - 1) & 0xFFFF)
