@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import get_origin
+from typing import get_args, get_origin
 
 import typer
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
@@ -176,8 +176,9 @@ def parameters(command: CommandInfo) -> Iterator[tuple[str, ArgumentInfo | Optio
             yield word + ("..." if get_origin(one.annotation) is list else ""), info
             continue
         option = info.param_decls[0] if info.param_decls else f"--{name.replace('_', '-')}"
-        if isinstance(one.annotation, type) and issubclass(one.annotation, StrEnum):
-            word = "|".join(one.annotation)
+        for choice in (one.annotation, *get_args(one.annotation)):
+            if isinstance(choice, type) and issubclass(choice, StrEnum):
+                word = "|".join(choice)
         yield option if one.annotation is bool else f"{option} {word}", info
 
 
@@ -208,6 +209,8 @@ def _only_for(name: str) -> str:
     """Say which calls a TalkOver event is kept for, if not for all."""
     if name in talkover.ONLY_FAILED:
         return "that failed"
+    if name == "event_voicemail_detected":
+        return "that a machine answered"
     if name in talkover.ONLY_UNANSWERED:
         return "that were never answered"
     return "that were answered" if name in talkover.ONLY_ANSWERED else "-"

@@ -57,9 +57,17 @@ async def ensure_trunk(store: Store, settings: Settings, secrets: SecretBox, clo
 
 
 async def create_key(
-    store: Store, clock: Clock, environment_id: str, name: str, prefix: TokenPrefix = "key_"
+    store: Store,
+    clock: Clock,
+    environment_id: str,
+    name: str,
+    prefix: TokenPrefix = "key_",
+    kept_in: SecretBox | None = None,
 ) -> tuple[ApiKey, str]:
-    """Store a new key and return it with its token, which is not kept and cannot be shown again."""
+    """Store a new key and return it with its token, which cannot be shown again.
+
+    It is not kept, unless there is a box to keep it in: then it can sign.
+    """
     token = new_token(prefix)
     key = ApiKey(
         id=f"key_{uuid.uuid4().hex[:12]}",
@@ -68,6 +76,7 @@ async def create_key(
         token_sha256=hash_token(token),
         last4=token[-4:],
         created_at=clock.now_ms(),
+        secret=kept_in.encrypt(token) if kept_in is not None else None,
     )
     await store.put(key)
     return key, token

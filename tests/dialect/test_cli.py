@@ -101,7 +101,7 @@ def test_a_trunk_an_agent_and_a_number_are_made_from_nothing(run: Run) -> None:
     agent = run("agents", "create", "Ada", "--kind", "echo").stdout.strip()
     number = run("numbers", "add", "+1 202 555 0199", "--trunk", trunk, "--agent", agent).stdout.strip()
     assert run("trunks", "list").stdout == f"{trunk}  sip:sip.example.net:5060;transport=udp  carrier\n"
-    assert run("agents", "list").stdout == f"{agent}  published  echo      Ada\n"
+    assert run("agents", "list").stdout == f"{agent}  published  echo             Ada\n"
     assert run("numbers", "list").stdout == f"{number}  +12025550199  trunk {trunk}  agent {agent}\n"
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 import typer
 
-from onhook.voice.line_agents import LineAgentKind
+from onhook.agents.definition import AgentKind, DefinitionError
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.cli.common import ConfigOption, DataOption, fail, moment, secret_box, settings_or_exit, with_store
 from onhook.clock import SystemClock
 from onhook.provision import CONFIGURED_TRUNK, DEFAULT_ENVIRONMENT, create_key, ensure_environment, ensure_trunk
+from onhook.settings import Settings
+from onhook.store.secrets import TokenPrefix
 from onhook.store.store import Agent, ApiKey, ConflictError, Number, Store, TrunkRecord
 
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -37,17 +39,23 @@ class NumberFormat(StrEnum):
 def create(
     name: str = typer.Option("key", help="What the key is for."),
     talkover: bool = typer.Option(False, "--talkover", help="Begin the token with talq_ instead of key_."),
+    signs: bool = typer.Option(
+        False, "--signs", help="Keep it, encrypted, to sign Retell's webhooks and calls to bots."
+    ),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
     """Create a key and print its token, alone on a line. It cannot be shown again."""
+    settings = settings_or_exit(config, data)
+    box = secret_box(settings) if signs else None
 
     async def work(store: Store) -> str:
         await ensure_environment(store, clock)
-        _, token = await create_key(store, clock, DEFAULT_ENVIRONMENT, name, "talq_" if talkover else "key_")
+        prefix: TokenPrefix = "talq_" if talkover else "key_"
+        _, token = await create_key(store, clock, DEFAULT_ENVIRONMENT, name, prefix, box)
         return token
 
-    typer.echo(with_store(settings_or_exit(config, data), work))
+    typer.echo(with_store(settings, work))
 
 
 @keys.command("list")
@@ -80,37 +88,54 @@ def revoke(
 @agents.command("create")
 def create_agent(
     name: str = typer.Argument(help="What to call it."),
-    kind: LineAgentKind = typer.Option(LineAgentKind.GREETING, help="What it does once the call is answered."),
+    kind: AgentKind | None = typer.Option(None, help="What speaks on the call. Default: the setting agent_kind."),
+    message: str | None = typer.Option(None, help="What it says first."),
+    prompt: str | None = typer.Option(None, help="How a model is to behave (openai_realtime, chain)."),
+    script: Path | None = typer.Option(None, help="A YAML file with what a scripted agent says and expects."),
+    bot: str | None = typer.Option(None, help="Where the bot of a websocket agent is, such as wss://host/path."),
+    language: str | None = typer.Option(None, help="Such as en-US, es-ES or pt-BR."),
+    record: bool = typer.Option(False, "--record", help="Record its calls."),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
     """Create a published agent and print its id."""
+    settings = settings_or_exit(config, data)
+    given: dict[str, object] = {
+        "initial_message": message,
+        "prompt": prompt,
+        "script": _yaml(script) if script is not None else None,
+        "url": bot,
+        "language": language,
+        "record": record or None,
+    }
+    now = clock.now_ms()
+    agent = Agent(
+        id=new_agent_id(Dialect.TALKOVER),
+        environment_id=DEFAULT_ENVIRONMENT,
+        dialect=Dialect.TALKOVER,
+        name=name,
+        label=name,
+        created_at=now,
+        updated_at=now,
+        published=True,
+        kind=(kind or settings.agent_kind).value,
+        settings={key: value for key, value in given.items() if value is not None},
+    )
+    _check_agent(agent, settings)
 
-    async def work(store: Store) -> str:
+    async def work(store: Store) -> None:
         await ensure_environment(store, clock)
-        now = clock.now_ms()
-        agent = Agent(
-            id=new_agent_id(Dialect.TALKOVER),
-            environment_id=DEFAULT_ENVIRONMENT,
-            dialect=Dialect.TALKOVER,
-            name=name,
-            label=name,
-            created_at=now,
-            updated_at=now,
-            published=True,
-            kind=kind,
-        )
         await store.put(agent)
-        return agent.id
 
-    typer.echo(with_store(settings_or_exit(config, data), work))
+    with_store(settings, work)
+    typer.echo(agent.id)
 
 
 @agents.command("list")
 def list_agents(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
     """List the agents."""
     for agent in with_store(settings_or_exit(config, data), lambda store: store.find(Agent, None)):
-        typer.echo(f"{agent.id}  {'published' if agent.published else 'draft':9}  {agent.kind:8}  {agent.name}")
+        typer.echo(f"{agent.id}  {'published' if agent.published else 'draft':9}  {agent.kind:15}  {agent.name}")
 
 
 @trunks.command("add")
@@ -198,6 +223,28 @@ def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOpt
     """List the numbers."""
     for number in with_store(settings_or_exit(config, data), lambda store: store.find(Number, None)):
         typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  agent {number.agent_id or '-'}")
+
+
+def _check_agent(agent: Agent, settings: Settings) -> None:
+    """Leave, unless an agent can be put on a call. Whether this machine may host a bot shows only at a call."""
+    from onhook.agents.reading import BotUrls, definition_of  # noqa: PLC0415 (the supervisor stays light)
+
+    try:
+        definition_of(agent, None, BotUrls(settings.agent_url_allow, allow_private=True))
+    except DefinitionError as error:
+        fail(f"the agent cannot be put on a call: {error}")
+
+
+def _yaml(path: Path) -> object:
+    """Return what a YAML file holds, or leave."""
+    import yaml  # noqa: PLC0415 (the supervisor stays light)
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        fail(f"{path} is not YAML: {error}")
 
 
 def _e164(number: str) -> str:

@@ -36,17 +36,43 @@ def proof_lines(call: dict[str, Any], start: int) -> list[str]:
 
 
 def _what(event: dict[str, Any]) -> str:
-    data = event["data"]
     name: str = event["type"]
+    said = _said(name, event["data"])
+    return f"{name:{WIDTH}} {said}" if said else name
+
+
+def _said(name: str, data: dict[str, Any]) -> str:
+    """Return what an event's data says, in a few words."""
     match name:
         case "call.stop_requested" | "call.ended":
             cause = data.get("cause") or {}
-            return f"{name:{WIDTH}} {cause.get('reason', '')} by {cause.get('initiator', '')}"
+            return f"{cause.get('reason', '')} by {cause.get('initiator', '')}"
         case "call.ringing" | "call.provisional":
-            return f"{name:{WIDTH}} SIP {data.get('status')}"
+            return f"SIP {data.get('status')}"
         case "call.audio":
-            return f"{name:{WIDTH}} RTP {data['packets_sent']} sent, {data['packets_received']} received"
-    return name
+            return f"RTP {data['packets_sent']} sent, {data['packets_received']} received"
+        case "call.dtmf":
+            return str(data["digit"])
+        case "call.agent_started":
+            return f"{data['kind']}, ready after {data['start_ms']} ms"
+        case "call.turn":
+            return _turn(data)
+        case "call.answered_by":
+            return str(data["verdict"])
+        case "call.action" | "call.action_failed":
+            return f"{data['name']} {data.get('arguments', '')}".rstrip()
+        case "call.conversation_ended":
+            return f"{data['turns']} turns, farewell {data['farewell']}"
+        case "call.recording":
+            return f"{data['duration_ms'] / 1000:.1f} s"
+    return ""
+
+
+def _turn(data: dict[str, Any]) -> str:
+    """Return who said what, how soon, and whether to the end."""
+    who = "agent" if data["role"] == "agent" else "caller"
+    waited = f" (after {data['latency_ms']} ms)" if data.get("latency_ms") is not None else ""
+    return f'{who}: "{data["text"]}"{" - interrupted" if data.get("interrupted") else ""}{waited}'
 
 
 def _ms(moment: str) -> int:

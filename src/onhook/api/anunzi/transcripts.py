@@ -76,9 +76,9 @@ def _entries(call_id: str, event: Event) -> Iterator[TranscriptEntry]:
             yield DtmfEntry(digit=event.data["digit"])
         case EventType.ACTION | EventType.ACTION_FAILED:
             data, tool_call_id = event.data, f"{call_id}_{event.seq}"
-            yield ToolCall(tool_call_id=tool_call_id, name=data["name"], arguments=data["arguments"])
+            yield ToolCall(tool_call_id=tool_call_id, name=data["name"], arguments=data.get("arguments", ""))
             succeeded = event.type is EventType.ACTION
-            yield ToolResult(tool_call_id=tool_call_id, content=data["result"], successful=succeeded)
+            yield ToolResult(tool_call_id=tool_call_id, content=data.get("result", ""), successful=succeeded)
 
 
 def _utterance(data: dict[str, Any]) -> Utterance:
