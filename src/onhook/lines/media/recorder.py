@@ -55,6 +55,7 @@ class Recording:
         self._over = False
         self._lost = False
         self._discarded = False
+        self._closed = False
 
     def write(self, tick: Tick) -> None:
         """Append 20 ms; ignored once the recording is over."""
@@ -87,12 +88,13 @@ class Recording:
         try:
             if self._discarded:
                 self.path.unlink(missing_ok=True)
-            elif not self._lost:
+            elif not self._closed:
                 self._save_pending()
         except OSError as error:
             self._lost = self._over = over = True
             self._in_loop(partial(self._on_lost, error))
         if over:
+            self._closed = True
             self._close_file()
             self._in_loop(self._settle)
         return over
@@ -141,6 +143,7 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recordings: set[Recording] = set()
+        self._woken: set[Recording] = set()
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -148,41 +151,36 @@ class Recorder:
     def start(self, path: Path, on_lost: OnLost) -> Recording:
         """Begin a recording at `path`; its directory is made. Whatever fails is told to `on_lost`, never raised."""
         recording = Recording(path, on_lost, self._wake)
-        with self._lock:
-            self._recordings.add(recording)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-                self._thread.start()
-        self._news.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+            self._thread.start()
+        self._wake(recording)
         return recording
 
     async def close(self) -> None:
         """End all recordings and the thread."""
+        self._closing = True
         with self._lock:
-            self._closing = True
-            thread, recordings = self._thread, tuple(self._recordings)
+            recordings = self._recordings | self._woken
         for recording in recordings:
             recording.close()
         self._news.set()
-        if thread is not None:
-            await asyncio.to_thread(thread.join, CLOSE_LIMIT_S)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, CLOSE_LIMIT_S)
 
     def _wake(self, recording: Recording) -> None:
         with self._lock:
-            self._recordings.add(recording)
+            self._woken.add(recording)
         self._news.set()
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                recordings = tuple(self._recordings)
-                if self._closing and not recordings:
-                    return
-            self._news.wait(SAVE_INTERVAL_S if recordings else None)
+        while self._recordings or self._woken or not self._closing:
+            self._news.wait(SAVE_INTERVAL_S if self._recordings else None)
             self._news.clear()
             with self._lock:
-                recordings = tuple(self._recordings)
-            over = {recording for recording in recordings if recording.save()}
+                self._recordings |= self._woken
+                self._woken.clear()
+            over = {recording for recording in self._recordings if recording.save()}
             with self._lock:
                 self._recordings -= over
 
