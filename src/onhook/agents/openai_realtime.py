@@ -1,0 +1,321 @@
+"""A speech-to-speech model behind one websocket: the OpenAI Realtime API.
+
+An interruption is the line's or the provider's, whichever notices first; both cut the item in the model's memory to
+what was heard. The API has no temperature. Written against loopback fakes, not run against the live service.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from onhook.agents import tools
+from onhook.agents.agent import AgentError, CallMedia, QuietAgent
+from onhook.agents.definition import BargeIn
+from onhook.agents.messages import CallInfo, Cue, CueKind, Speech
+from onhook.agents.openai_events import ALREADY_ACTIVE, EventType, OutputItem, RealtimeOptions, ServerEvent, session
+from onhook.agents.openai_responses import ItemText, Responses
+from onhook.agents.providers.deadlines import USUAL, Deadline, Limits
+from onhook.agents.providers.environment import OPENAI, ProviderError, readiness
+from onhook.agents.providers.websocket import ProviderSocket
+from onhook.agents.turns import Hearing, Keypad, Speaking
+
+log = logging.getLogger(__name__)
+
+
+def components() -> Mapping[str, str]:
+    """Say whether the key is there."""
+    return readiness("openai_realtime", [OPENAI])
+
+
+class RealtimeAgent(QuietAgent):
+    """One session with the model."""
+
+    def __init__(self, limits: Limits = USUAL) -> None:
+        self._limits = limits
+        self._call: CallInfo
+        self._media: CallMedia
+        self._toolbox: tools.Toolbox
+        self._hearing: Hearing
+        self._speaking: Speaking[str]
+        self._socket = ProviderSocket(OPENAI.name, limits, self._take, self._lost)
+        self._deadline = Deadline(self._late)
+        self._keypad = Keypad(self._keys)
+        self._settled = asyncio.Event()  # the session is accepted, or refused for the reason below
+        self._refusal: str | None = None
+        self._delay: asyncio.TimerHandle | None = None
+        self._listens = False
+        self._responses = Responses(self._send, self._deadline, limits)
+        self._ending: str | None = None  # why we hang up after the next response
+        self._item = ItemText("")
+        self._cut_items: set[str] = set()
+        self._handlers = {
+            "session.updated": self._on_session_updated,
+            "error": self._on_error,
+            "input_audio_buffer.speech_started": self._on_speech_started,
+            "input_audio_buffer.committed": self._on_committed,
+            "conversation.item.input_audio_transcription.completed": self._on_heard,
+            "response.created": self._on_response_created,
+            "response.output_audio.delta": self._on_audio,
+            "response.output_audio.done": self._on_audio_done,
+            "response.output_audio_transcript.delta": self._on_text,
+            "response.output_audio_transcript.done": self._on_text_done,
+            "response.done": self._on_response_done,
+        }
+
+    async def start(self, call: CallInfo, media: CallMedia) -> None:
+        """Open the session and configure it. Raises `AgentError`."""
+        try:
+            options = msgspec.convert(call.definition.options, RealtimeOptions)
+        except msgspec.ValidationError as error:
+            raise AgentError(f"options: {error}") from error
+        self._call, self._media = call, media
+        self._hearing, self._speaking = Hearing(media), Speaking(media)
+        self._toolbox = tools.Toolbox(call, media)
+        configuration = session(call.definition, options, tools.instructions(call), self._toolbox.tools)
+        key, url = OPENAI.key(), OPENAI.websocket_url(f"/realtime?model={quote(options.model)}")
+        try:
+            async with asyncio.timeout(self._limits.connect):
+                await self._socket.open(url, {"Authorization": f"Bearer {key}"})
+                self._send({"type": "session.update", "session": configuration})
+                await self._settled.wait()
+        except TimeoutError as error:
+            self._socket.abort()
+            raise ProviderError(f"{OPENAI.name} did not accept the session in time") from error
+        if self._refusal is not None:
+            raise ProviderError(self._refusal)
+        self._listens = True
+        self._delay = asyncio.get_running_loop().call_later(call.definition.initial_delay_ms / 1000, self._greet)
+
+    def on_audio(self, mulaw: bytes) -> None:
+        """Pass on the caller's voice; not while we say goodbye, which nothing shall interrupt."""
+        if self._listens and self._ending is None:
+            self._send({"type": "input_audio_buffer.append", "audio": mulaw})
+
+    def on_dtmf(self, digit: str) -> None:
+        """Collect a key."""
+        self._keypad.press(digit)
+
+    def on_speech(self, speech: Speech) -> None:
+        """Note when the caller spoke, for the transcript."""
+        self._hearing.note(speech)
+
+    def on_interrupted(self, played_ms: int) -> None:
+        """Stop the model, and have it remember only what was heard."""
+        self._responses.cancel()
+        self._cut(played_ms)
+
+    def on_mark(self, name: str, *, cleared: bool) -> None:
+        """Note what has been heard."""
+        self._speaking.on_mark(name, cleared=cleared)
+
+    def on_cue(self, cue: Cue) -> None:
+        """Have the model say what the call wants said."""
+        if cue.kind is CueKind.MACHINE:
+            self._tell(tools.MACHINE_ANSWERED)
+        wanted = tools.wanted(cue)
+        if wanted is None or not self._listens:
+            return
+        if cue.kind in tools.ENDS:
+            self._responses.cancel()
+            self._hush()
+            self._leave(cue.kind.value, wanted)
+        else:
+            self._respond(wanted)
+
+    async def stop(self, reason: str) -> None:
+        """Close the session."""
+        self._let_go()
+        await self._socket.close()
+
+    def kill(self) -> None:
+        """Cut the connection."""
+        self._let_go()
+        self._socket.abort()
+
+    # --- what we ask of the model ---
+
+    def _greet(self) -> None:
+        words = tools.opening(self._call)
+        if words is not None:
+            self._respond(tools.EXACTLY.format(text=words))
+        elif self._call.definition.agent_speaks_first:
+            self._respond(tools.GREET)
+
+    def _keys(self, keys: str) -> None:
+        self._tell(tools.KEYS_PRESSED.format(keys=keys))
+        self._respond()
+
+    def _tell(self, text: str) -> None:
+        content = [{"type": "input_text", "text": text}]
+        item = {"type": "message", "role": "system", "content": content}
+        self._send({"type": "conversation.item.create", "item": item})
+
+    def _respond(self, wanted: str | None = None, **more: str) -> None:
+        """Ask for a response, after the present one. Its instructions replace the session's, so they repeat them."""
+        if self._listens:
+            said = {} if wanted is None else {"instructions": f"{tools.instructions(self._call)}\n\n{wanted}"}
+            self._responses.ask({**said, **more})
+
+    def _leave(self, reason: str, wanted: str) -> None:
+        """Have the last words said, then hang up."""
+        self._ending = reason
+        self._respond(wanted, tool_choice="none")
+
+    def _hush(self) -> None:
+        """Be silent at once."""
+        if not self._speaking.is_silent:
+            self._media.clear()
+            self._cut(self._speaking.played_ms())
+
+    def _cut(self, played_ms: int) -> None:
+        for said in self._speaking.interrupted(played_ms):
+            self._cut_items.add(said.tag)
+            cut = {"item_id": said.tag, "content_index": 0, "audio_end_ms": said.heard_ms}
+            self._send({"type": "conversation.item.truncate", **cut})
+
+    def _send(self, event: Mapping[str, Any]) -> None:
+        """Queue an event; bytes in it become base64."""
+        self._socket.send(msgspec.json.encode(event).decode())
+
+    # --- what the provider says ---
+
+    def _take(self, message: str | bytes) -> None:
+        try:
+            handler = self._handlers.get(msgspec.json.decode(message, type=EventType).type)
+            if handler is not None:
+                handler(msgspec.json.decode(message, type=ServerEvent))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderError(f"{OPENAI.name} sent what is no event") from error
+
+    def _on_session_updated(self, _event: ServerEvent) -> None:
+        self._settled.set()
+
+    def _on_error(self, event: ServerEvent) -> None:
+        error = event.error
+        if error is not None and error.code == ALREADY_ACTIVE and self._responses.refused():
+            return
+        if error is None or error.is_fatal or not self._settled.is_set():
+            self._socket.abort()
+            self._lost(f"{OPENAI.name} reported an error: {error}")
+        else:
+            log.info("call %s: OpenAI did not take an event: %s", self._call.call_id, error)
+
+    def _on_speech_started(self, _event: ServerEvent) -> None:
+        if self._call.definition.barge_in is BargeIn.VAD and self._ending is None:
+            self._deadline.lift()
+            self._hush()
+
+    def _on_committed(self, _event: ServerEvent) -> None:
+        self._responses.expect()
+
+    def _on_heard(self, event: ServerEvent) -> None:
+        if event.transcript.strip():
+            self._hearing.heard(event.transcript.strip())
+
+    def _on_response_created(self, _event: ServerEvent) -> None:
+        self._responses.begun()
+
+    def _on_audio(self, event: ServerEvent) -> None:
+        self._responses.goes_on()
+        if event.item_id in self._cut_items:
+            return
+        self._responses.has_spoken = True
+        item = self._item_of(event)
+        if item.is_due:
+            self._speaking.begin(item.id, item.take())
+        self._speaking.play(base64.b64decode(event.delta))
+
+    def _on_audio_done(self, _event: ServerEvent) -> None:
+        self._speaking.end()
+
+    def _on_text(self, event: ServerEvent) -> None:
+        self._responses.goes_on()
+        self._item_of(event).text += event.delta
+
+    def _on_text_done(self, event: ServerEvent) -> None:
+        """Say what is left: audio may follow, or have come already."""
+        item = self._item_of(event)
+        item.text = event.transcript or item.text
+        if event.item_id not in self._cut_items and (rest := item.take()):
+            self._speaking.begin(item.id, rest)
+
+    def _on_response_done(self, event: ServerEvent) -> None:
+        self._speaking.end()
+        response = event.response
+        if response is None or response.status == "failed":
+            details = None if response is None else response.status_details
+            self._socket.abort()
+            self._lost(f"{OPENAI.name} failed to respond: {details and details.error}")
+            return
+        calls = [item for item in response.output if item.type == "function_call"]
+        farewell = self._run(calls) if response.status == "completed" else None
+        if self._responses.done():
+            return
+        if self._ending is not None:
+            self._hang_up(self._ending)
+        elif farewell is not None:
+            self._say_farewell(farewell)
+        elif calls and response.status == "completed":
+            self._respond()
+
+    def _item_of(self, event: ServerEvent) -> ItemText:
+        if event.item_id != self._item.id:
+            self._item = ItemText(event.item_id)
+        return self._item
+
+    # --- tools, the end ---
+
+    def _run(self, calls: list[OutputItem]) -> tools.Farewell | None:
+        """Run what the model calls, tell it the results, return its wish to end the call, if that was among them."""
+        farewell = None
+        for call in calls:
+            ran = self._toolbox.run(call.name or "", call.arguments or "")
+            item = {"type": "function_call_output", "call_id": call.call_id, "output": ran.result}
+            self._send({"type": "conversation.item.create", "item": item})
+            farewell = ran.farewell or farewell
+        return farewell
+
+    def _say_farewell(self, farewell: tools.Farewell) -> None:
+        """Have the last words said, unless the model has just said some."""
+        words = farewell.words or ("" if self._responses.has_spoken else self._call.definition.goodbye_message)
+        if words:
+            self._leave(farewell.reason, tools.EXACTLY.format(text=words))
+        elif self._responses.has_spoken:
+            self._hang_up(farewell.reason)
+        else:
+            self._leave(farewell.reason, tools.SAY_GOODBYE)
+
+    def _hang_up(self, reason: str) -> None:
+        self._let_go()
+        self._media.hang_up(reason, drain=True)
+
+    def _late(self, seconds: float) -> None:
+        self._socket.abort()
+        self._lost(f"{OPENAI.name} sent nothing for {seconds:g} s")
+
+    def _lost(self, error: str) -> None:
+        """Take the loss of the provider: no start, no farewell, or no agent any more."""
+        if not self._settled.is_set():
+            self._refusal = error
+            self._settled.set()
+        elif self._ending is not None:
+            self._hang_up(self._ending)
+        elif self._listens:
+            self._let_go()
+            self._media.fail(error)
+
+    def _let_go(self) -> None:
+        """Do nothing more on our own account."""
+        self._listens = False
+        self._deadline.lift()
+        self._keypad.lift()
+        if self._delay is not None:
+            self._delay.cancel()
+        if not self._settled.is_set():
+            self._refusal = f"{OPENAI.name}: stopped while starting"
+            self._settled.set()
