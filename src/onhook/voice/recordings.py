@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -92,22 +93,19 @@ class Recordings:
             call_id = await self._finished.get()
             try:
                 await self._encode(call_id)
-            except (OSError, TimeoutError):
+            except (OSError, subprocess.TimeoutExpired):
                 logger.exception("the recording of call %s stays a WAV", call_id)
 
     async def _encode(self, call_id: str) -> None:
-        """Replace a WAV by an OGG, whole or not at all. Raises `OSError`, `TimeoutError`."""
+        """Replace a WAV by an OGG, whole or not at all. Raises `OSError`, `subprocess.TimeoutExpired`."""
         wav, ogg = self._path(call_id, "wav"), self._path(call_id, "ogg")
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "onhook.voice.opus", str(wav), str(ogg), stdin=asyncio.subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "onhook.voice.opus", str(wav), str(ogg)]
+        # In a thread: to fork a process of our size holds up whoever does it.
+        child = await asyncio.to_thread(subprocess.Popen, command, stdin=subprocess.DEVNULL)
         try:
-            async with asyncio.timeout(ENCODE_LIMIT_S):
-                code = await child.wait()
+            code = await asyncio.to_thread(child.wait, ENCODE_LIMIT_S)
         finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+            child.kill()  # when we are cancelled, or it hangs; the thread that waits, or the next child, reaps it
         if code != 0:
             logger.error("the recording of call %s stays a WAV: the encoder failed (exit code %d)", call_id, code)
 
