@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from onhook.clock import SystemClock
+from onhook.lines.engine import Tick
 from onhook.lines.media.pump import MAX_CATCH_UP, MediaPump
 from onhook.lines.media.rtp_session import RtpSession
 from onhook.lines.media.session import MediaPort, MediaSession
@@ -453,3 +454,169 @@ async def test_a_wake_up_without_a_packet_is_harmless(pump: MediaPump) -> None:
     session = open_session(pump)
     session.on_readable()
     assert session.packets_received == 0
+
+
+async def test_a_mark_is_echoed_when_all_before_it_has_left(pump: MediaPump, far: FarEnd, clock: ManualClock) -> None:
+    ear = Ear()
+    session = open_session(pump, ear)
+    session.set_remote(far.media())
+    session.play(b"a" * 480)
+    session.mark("said")
+    clock.advance(2 * TICK)
+    assert ear.marks == []
+    clock.advance(TICK)
+    assert ear.marks == [("said", False)]
+    assert b"a" * 160 in [packet[12:] for packet in far.waiting()]
+
+
+async def test_a_mark_is_never_echoed_from_inside_the_call_that_causes_it(
+    pump: MediaPump, far: FarEnd, clock: ManualClock
+) -> None:
+    ear = Ear()
+    session = open_session(pump, ear)
+    session.set_remote(far.media())
+    session.mark("idle")
+    session.play(b"a" * 480)
+    session.mark("flushed")
+    session.flush()
+    assert ear.marks == []
+    clock.advance(TICK)
+    assert sorted(ear.marks) == [("flushed", True), ("idle", True)], "a flush drops every mark"
+    session.mark("idle again")
+    session.mute()
+    session.mark("after the mute")
+    assert len(ear.marks) == 2
+    clock.advance(0)
+    assert ear.marks[2:] == [("idle again", True), ("after the mute", True)]
+
+
+async def test_closing_a_session_echoes_what_is_left_before_it_returns(pump: MediaPump, far: FarEnd) -> None:
+    ear = Ear()
+    session = open_session(pump, ear)
+    session.set_remote(far.media())
+    session.play(b"a" * 480)
+    session.mark("lost")
+    session.close()
+    assert ear.marks == [("lost", True)]
+
+
+async def test_a_hold_keeps_marks_behind_audio_and_lets_others_through(
+    pump: MediaPump, far: FarEnd, clock: ManualClock
+) -> None:
+    ear = Ear()
+    session = open_session(pump, ear)
+    session.set_remote(far.media(direction="sendonly"))
+    session.mark("nothing before")
+    session.play(b"a" * 160)
+    session.mark("audio before")
+    clock.advance(1)
+    assert ear.marks == [("nothing before", False)]
+    session.set_remote(far.media())
+    clock.advance(TICK)
+    assert ear.marks[1:] == [("audio before", False)]
+
+
+async def test_a_leg_nobody_listens_to_reports_no_ticks(pump: MediaPump, far: FarEnd, clock: ManualClock) -> None:
+    session = open_session(pump)
+    session.set_remote(far.media())
+    clock.advance(1)
+    assert clock.pending == 1, "the ticker alone"
+
+
+async def test_ticks_bring_what_was_heard_and_what_left(pump: MediaPump, far: FarEnd, clock: ManualClock) -> None:
+    ear, ticks = Ear(), list[Tick]()
+    session = open_session(pump, ear)
+    session.set_remote(far.media(payload_type=8))
+    session.listen(ticks.append)
+    session.play(b"\x11" * 480)
+    for number in range(5):
+        far.say(session, number, bytes([0xA0 + number]) * 160)
+        await ear.until(lambda: len(ear.frames) == session.packets_received == number + 1)  # noqa: B023 - done in the turn
+        clock.advance(TICK)
+    assert [tick.sent for tick in ticks] == [b"\x11" * 160] * 3 + [b"\xff" * 160] * 2
+    assert [(tick.heard[0], tick.arrived) for tick in ticks] == [
+        (0xFF, False),
+        (0xFF, False),
+        (0xA0, True),
+        (0xA1, True),
+        (0xA2, True),
+    ]
+    assert len(ear.frames) == 5, "the frames as they come go on"
+    session.close()
+    clock.advance(1)
+    assert len(ticks) == 5
+
+
+async def test_ticks_follow_the_wall_clock_over_a_stall_and_what_came_in_it_is_heard(far: FarEnd) -> None:
+    clock, ticks = StallingClock(), list[Tick]()
+    pump = MediaPump(clock)
+    await pump.start()
+    session = open_session(pump)
+    session.set_remote(far.media())
+    session.listen(ticks.append)
+    for number in range(10):
+        far.say(session, number, bytes([number]) * 160)
+    clock.stall(0.2)
+    clock.advance(0)
+    assert len(ticks) == 10
+    assert sum(tick.arrived for tick in ticks) >= 7, "our own lateness is no loss"
+    await pump.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "held"),
+    [
+        ({}, False),
+        ({"direction": "sendonly"}, False),
+        ({"direction": "recvonly"}, True),
+        ({"direction": "inactive"}, True),
+        ({"direction": "sendonly", "host": "0.0.0.0"}, True),
+    ],
+)
+async def test_ticks_say_when_the_far_end_sends_us_nothing_on_purpose(
+    pump: MediaPump, far: FarEnd, clock: ManualClock, changes: dict[str, object], held: bool
+) -> None:
+    ticks: list[Tick] = []
+    session = open_session(pump)
+    session.set_remote(far.media(**changes))
+    session.listen(ticks.append)
+    clock.advance(TICK)
+    session.set_remote(far.media())
+    clock.advance(TICK)
+    session.set_remote(far.media(**changes))
+    clock.advance(TICK)
+    assert [tick.held for tick in ticks] == [held, False, held]
+
+
+async def test_who_takes_a_tick_may_close_the_session(pump: MediaPump, far: FarEnd, clock: ManualClock) -> None:
+    session, other = open_session(pump), open_session(pump)
+    for each in (session, other):
+        each.set_remote(far.media())
+    session.listen(lambda _tick: session.close())
+    clock.advance(TICK)
+    before = other.packets_sent
+    clock.advance(TICK)
+    assert other.packets_sent == before + 1
+    assert pump.live_sessions == 1
+
+
+async def test_a_listener_that_breaks_hurts_no_other_leg(far: FarEnd) -> None:
+    pump = MediaPump(SystemClock())
+    await pump.start()
+    errors: list[object] = []
+    seen = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context["exception"]))
+
+    def breaks(_tick: Tick) -> None:
+        raise ZeroDivisionError
+
+    for on_tick in (breaks, lambda _tick: seen.set()):
+        session = open_session(pump)
+        session.set_remote(far.media())
+        session.listen(on_tick)
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            seen.clear()
+            await seen.wait()
+    assert {type(error) for error in errors} == {ZeroDivisionError}
+    await pump.close()

@@ -6,7 +6,8 @@ import pytest
 
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Method, ProofStep, Result
-from onhook.lines.engine import Answered, Dialed, DtmfReceived, LegEnded, ProofUpdated, Provisional, Trunk
+from onhook.lines.engine import Answered, Dialed, DtmfReceived, LegEnded, ProofUpdated, Provisional, Tick, Trunk
+from onhook.lines.media.session import SILENCE
 from onhook.lines.sip.address import Destination
 from onhook.lines.sip.context import SipSettings
 from onhook.lines.sip.leg_states import LEG_MOVES, LegAction, LegInput, LegState
@@ -354,3 +355,73 @@ async def test_a_closed_agent_keeps_no_clock_running_and_says_nothing() -> None:
     await dialling
     world.clock.advance(4000)
     assert (len(world.network.sent), world.of(LegEnded), world.agent.remembered_legs()) == (sent, [], 0)
+
+
+async def test_marks_ticks_and_the_queue_pass_both_ways() -> None:
+    world = World()
+    await world.answered()
+    session = world.media.sessions[0]
+    session.queued_ms = 60
+    world.agent.mark("c1", "said")
+    world.agent.listen("c1")
+    session.on_mark("said", False)
+    assert session.on_tick is not None
+    tick = Tick(SILENCE, SILENCE, arrived=True)
+    session.on_tick(tick)
+    assert (session.marks, world.agent.queued_ms("c1")) == (["said"], 60)
+    assert (world.marks, world.ticks) == ([("c1", "said", False)], [("c1", tick)])
+    assert world.agent.queued_ms("nobody") == 0
+    world.agent.listen("nobody")
+
+
+async def test_a_mark_on_a_leg_that_says_nothing_any_more_comes_back_as_cleared() -> None:
+    world = World()
+    await world.answered()
+    world.agent.mute("c1")
+    world.agent.mark("c1", "muted")
+    world.agent.mark("nobody", "unknown")
+    assert world.marks == []
+    world.clock.advance(0)
+    assert world.marks == [("c1", "muted", True), ("nobody", "unknown", True)]
+
+
+async def test_a_cut_is_told_once_after_the_bye_and_before_the_end() -> None:
+    world = World()
+    await world.answered()
+    world.agent.mute("c1")
+    world.clock.advance(0)
+    assert world.cuts == [], "a mute is no cut"
+    world.hang_up()
+    assert (world.count("BYE"), world.cuts) == (1, [])
+    world.clock.advance(0)
+    assert world.cuts == ["c1"]
+    world.hang_up()
+    world.reply(world.last("BYE"), 200)
+    world.clock.advance(1)
+    assert (world.cuts, len(world.of(LegEnded))) == (["c1"], 1)
+
+
+async def test_a_cut_is_told_before_the_end_when_both_come_at_once() -> None:
+    world = World()
+    await world.answered()
+    world.hang_up()
+    world.reply(world.last("BYE"), 200)
+    assert (world.cuts, len(world.of(LegEnded))) == (["c1"], 1)
+
+
+async def test_a_cut_is_told_when_the_cancel_is_still_held() -> None:
+    world = World()
+    invite = await world.place()
+    world.hang_up()
+    world.clock.advance(0)
+    assert (world.count("CANCEL"), world.cuts) == (0, ["c1"])
+    world.reply(invite, 180)
+    assert (world.count("CANCEL"), world.cuts) == (1, ["c1"])
+
+
+async def test_a_far_ends_bye_is_no_cut() -> None:
+    world = World()
+    invite = await world.answered()
+    world.ask("BYE", invite)
+    world.clock.advance(1)
+    assert (world.cuts, len(world.of(LegEnded))) == ([], 1)
