@@ -9,6 +9,14 @@ from tests.dialect.server_process import NEEDS_CURL
 pytestmark = pytest.mark.dialect
 
 NOT_RUN = {
+    (
+        "docs/how-to/plug-in-a-bot.md",
+        "from pipecat.runner.utils import parse_telephony_websocket",
+    ): "a fragment of a bot; tests/wire/test_pipecat_bot.py runs all of it",
+    (
+        "docs/how-to/plug-in-a-bot.md",
+        "from twilio.request_validator import RequestValidator",
+    ): "a fragment of a bot; tests/contract/test_websocket_agent.py does it",
     ("docs/how-to/run-as-a-service.md", "useradd --system --no-create-home onhook"): "needs root and systemd",
     ("docs/how-to/debug-a-call.md", "tcpdump -i any -w call.pcap udp port 5060"): "needs root",
     (

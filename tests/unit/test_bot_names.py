@@ -1,6 +1,7 @@
 """Which bots may be connected to, what they are told our objects are called, and what waits for them to be read."""
 
 import uuid
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -13,6 +14,7 @@ from onhook.agents.definition import DefinitionError
 from onhook.agents.send_queue import MAX_AUDIO, MAX_OTHERS, Outgoing, SendQueue
 from onhook.agents.twilio import account_sid, call_ids, call_sid, websocket_signature
 from onhook.calls.call import Dialect, new_call_id
+from onhook.provision import DEFAULT_ENVIRONMENT
 from onhook.store.secrets import SecretBox
 from onhook.store.store import ApiKey
 from onhook.testing.store import MemoryStore
@@ -129,6 +131,11 @@ def test_an_id_of_another_shape_stays_as_it_is() -> None:
     assert call_ids("CAxyz") == ("CAxyz",)
 
 
+def test_the_documentation_names_the_account_sid_of_the_default_environment() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "plug-in-a-bot.md"
+    assert account_sid(DEFAULT_ENVIRONMENT) in page.read_text()
+
+
 def test_an_environments_sid_has_twilios_shape_and_stays_the_same() -> None:
     sid = account_sid("env_default")
 
@@ -164,7 +171,7 @@ async def test_a_bot_is_signed_to_with_the_newest_key_that_is_kept_and_not_revok
         "account_sid": account_sid("env_1"),
         "auth_token": "chosen",
     }
-    with pytest.raises(DefinitionError, match="signs_webhooks"):
+    with pytest.raises(DefinitionError, match="keys create --signs"):
         await signing_credentials(store, box.decrypt, "env_3")
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from onhook.agents.definition import AgentDefinition, AgentKind, DefinitionError, IdleRules
+from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, DefinitionError, IdleRules
 from onhook.agents.placeholders import filled, variables_of
 from onhook.agents.words import DEFAULTS, WORDS, Fields
 from onhook.calls.call import Call
@@ -114,6 +114,8 @@ def _definition(kind: AgentKind, fields: Fields) -> AgentDefinition:
             raise DefinitionError(f"{name}: must be between {least} and {most}")
     idle = {name.removeprefix("idle."): value for name, value in fields.items() if name.startswith("idle.")}
     own = {name: value for name, value in fields.items() if not name.startswith("idle.")}
+    if kind is AgentKind.WEBSOCKET:  # the bot hears the caller itself, and sends `clear`
+        own.setdefault("barge_in", BargeIn.OFF)
     return AgentDefinition(kind, idle=IdleRules(**idle), **own)
 
 

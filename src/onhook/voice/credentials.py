@@ -17,5 +17,5 @@ async def signing_credentials(store: Store, decrypt: Callable[[str], str], envir
             return {"account_sid": account_sid(environment_id), "auth_token": decrypt(key.secret)}
     raise DefinitionError(
         "url: connections to a bot are signed, and this environment has no key that signs;"
-        ' make one by POST /v1/keys with "signs_webhooks": true'
+        " make one with `onhook keys create --signs`"
     )
