@@ -1,6 +1,7 @@
 """The agent processes of a node: children that host agents, watched, replaced, and gone with the node."""
 
 import asyncio
+import functools
 import itertools
 import logging
 import sys
@@ -77,6 +78,15 @@ class AgentPool:
         """See `AgentPort`."""
         return self._latest_components() | {COMPONENT: self._condition()}
 
+    @property
+    def count(self) -> int:
+        """How many processes there are to be."""
+        return len(self._slots)
+
+    def ready(self) -> int:
+        """Return how many processes are up."""
+        return sum(process.alive and process.ready for process in self._processes())
+
     def pids(self) -> list[int]:
         """Return the process ids of the children that there are."""
         return [process.pid for process in self._processes() if process.pid is not None]
@@ -101,7 +111,7 @@ class AgentPool:
         return next((components for components in known if components), {})
 
     def _condition(self) -> str:
-        if any(process.alive and process.ready for process in self._processes()):
+        if self.ready():
             return "ok"
         if all(slot.short_lives >= HOPELESS for slot in self._slots):
             return f"do not come up: the last one {self._slots[0].last_end}"
@@ -111,26 +121,36 @@ class AgentPool:
 
     async def _keep_alive(self, slot: "_Slot") -> None:
         """Run one process after the other until the pool is closed."""
-        loop = asyncio.get_running_loop()
         while not self._closing.is_set():
-            born = loop.time()
-            process = slot.process = AgentProcess(self._command, self._spawner, self.counters)
+            process = slot.process = slot.process or self._new_process(slot)
             slot.last_end = await process.live()
-            slot.process = None
-            slot.components = process.components or slot.components
-            long_life = process.ready and loop.time() - born > LONG_LIFE_S
-            slot.short_lives = 0 if long_life else slot.short_lives + 1
             if not self._closing.is_set():
                 log.warning("agent process %s %s; another one is started", process.pid, slot.last_end)
+            if slot.process is None:
                 await self._pause(slot.short_lives)
 
+    def _new_process(self, slot: "_Slot") -> AgentProcess:
+        return AgentProcess(self._command, self._spawner, self.counters, functools.partial(self._replace, slot))
+
+    def _replace(self, slot: "_Slot") -> None:
+        """Put a new process into the place of one that ends, so that calls find one at any moment.
+
+        One that does not live long gets no successor before a pause.
+        """
+        ending, slot.process = slot.process, None
+        if ending is not None:
+            slot.components = ending.components or slot.components
+            long_life = ending.ready and ending.age_s > LONG_LIFE_S
+            slot.short_lives = 0 if long_life else slot.short_lives + 1
+        if slot.short_lives <= 1 and not self._closing.is_set():
+            slot.process = self._new_process(slot)
+
     async def _pause(self, short_lives: int) -> None:
-        """Wait before the next try: not at all after a long life, or the first short one."""
-        if short_lives > 1:
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (short_lives - 2))
-            closing = asyncio.ensure_future(self._closing.wait())
-            await asyncio.wait((closing,), timeout=pause)
-            closing.cancel()
+        """Wait before the next try, or for the end of the pool."""
+        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (short_lives - 2))
+        closing = asyncio.ensure_future(self._closing.wait())
+        await asyncio.wait((closing,), timeout=pause)
+        closing.cancel()
 
 
 class _Slot:

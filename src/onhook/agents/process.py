@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -128,9 +128,14 @@ class Session:
 
 
 class AgentProcess:
-    """A child process and the calls on it."""
+    """A child process and the calls on it, which it takes before it is up, even before `live` has been begun.
 
-    def __init__(self, command: Sequence[str], spawner: Executor, counters: Counters) -> None:
+    `on_end` is called once, when it is known that it ends, before its calls are told.
+    """
+
+    def __init__(
+        self, command: Sequence[str], spawner: Executor, counters: Counters, on_end: Callable[[], None]
+    ) -> None:
         self.ready = False
         """It has loaded what it needs."""
         self.tainted = False
@@ -141,6 +146,7 @@ class AgentProcess:
         self._command = command
         self._spawner = spawner
         self._counters = counters
+        self._on_end = on_end
         self._link = Link(self._take, self._lose)
         self._child: subprocess.Popen[bytes] | None = None
         self._verdict: str | None = None
@@ -151,7 +157,12 @@ class AgentProcess:
     @property
     def alive(self) -> bool:
         """True from the beginning until the socket has ended, or the process is being killed."""
-        return not self._link.ended and self._verdict is None
+        return self._verdict is None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was made."""
+        return self._loop.time() - self._born
 
     @property
     def pid(self) -> int | None:
@@ -163,9 +174,10 @@ class AgentProcess:
         try:
             await self._begin()
         except OSError as error:
-            self._verdict = f"could not be started: {error}"
-            self._lose(self._verdict)
-            return self._verdict
+            verdict = f"could not be started: {error}"
+            self._condemn(verdict)
+            self._lose("no process")
+            return verdict
         if not self.alive:  # Killed already.
             self._link.abort()
         while not self._link.ended:
@@ -192,7 +204,9 @@ class AgentProcess:
         self._link.send(frame)
 
     def send_audio(self, frame: bytes) -> None:
-        """Send audio, which a process that does not read loses."""
+        """Send audio, which a process that does not read loses, or one on which no agent can listen yet."""
+        if not self.ready:
+            return
         if self._link.unsent > AUDIO_BACKLOG:
             self._counters.dropped += 1
         else:
@@ -217,7 +231,7 @@ class AgentProcess:
         """Kill the process and what it has started, now; its calls are told in the next turn of the event loop."""
         if not self.alive:
             return
-        self._verdict = f"was killed: {why}"
+        self._condemn(f"was killed: {why}")
         self._counters.killed += 1
         log.warning("agent process %s is killed: %s", self.pid, why)
         self._kill_group()
@@ -266,7 +280,7 @@ class AgentProcess:
         if not self.alive:
             return
         if not self.ready:
-            if self._loop.time() - self._born > HELLO_LIMIT_S:
+            if self.age_s > HELLO_LIMIT_S:
                 self.kill("it does not come up")
             return
         if self.unanswered >= MISSED_BEATS:
@@ -298,9 +312,15 @@ class AgentProcess:
 
     # --- its end ----------------------------------------------------------------------------------------
 
+    def _condemn(self, verdict: str) -> None:
+        """Take no more calls, and have another process take them."""
+        if self._verdict is None:
+            self._verdict = verdict
+            self._on_end()
+
     def _lose(self, reason: str) -> None:
         """The link has ended: so have all agents here."""
-        self._verdict = self._verdict or f"has ended: {reason}"
+        self._condemn(f"has ended: {reason}")
         self._link.abort()
         for session in list(self.calls.values()):
             if session.stopped:
