@@ -11,9 +11,10 @@ from cryptography.fernet import Fernet
 from starlette.types import ASGIApp
 from tests.unit.courier_bench import ScriptedTransport
 
+from onhook.agents.reading import definition_of
 from onhook.api.app import create_app
 from onhook.api.renderers import renderers
-from onhook.api.services import Services
+from onhook.api.services import RecordingFiles, Services
 from onhook.api.streams import Streams
 from onhook.calls.call import Call, Dialect
 from onhook.clock import Clock, SystemClock
@@ -98,11 +99,15 @@ class Rig:
         self.engine.report_to(Relay(self.recorder))
         self.secrets = SecretBox(Fernet.generate_key())
         self.dialer = Dialer(store, self.engine, self.clock, self.live, self.recorder.on_event, self.secrets.decrypt)
-        self.placer = Placer(store, self.clock, DialPolicy(), self.dialer.start)
+        self.placer = Placer(
+            store, self.clock, DialPolicy(), self.dialer.start, lambda agent: definition_of(agent, None)
+        )
         self.transport = ScriptedTransport()
         requests = RequestMaker(store, self.secrets.decrypt, self.clock, "X-TalkOver-Signature")
         self.courier = Courier(store, self.transport, requests, renderers(), self.clock)
         self.ready = {"store": "ok", "sip": "ok"}
+        self.recordings: RecordingFiles | None = None
+        self.public_url: str | None = None
         self.mine = Tenant("mine", "+12025550190", "key_mine_0123456789abcdef")
         self.other = Tenant("other", "+12025550191", "talq_other_0123456789abcdef")
 
@@ -135,6 +140,8 @@ class Rig:
                 max_connections=max_connections,
                 rate_limit_per_minute=rate_limit_per_minute,
                 streams=streams or Streams(),
+                recordings=self.recordings,
+                public_url=self.public_url,
             )
         )
 

@@ -58,6 +58,14 @@ def test_an_unknown_key_is_fatal_in_the_file_and_in_the_environment(
         ("STOP_WAIT_MS", "soon"),
         ("LOG_LEVEL", "LOUD"),
         ("DIAL_ALLOW", "+1"),
+        ("AGENT_KIND", "telepathy"),
+        ("AGENT_PROCESSES", "0"),
+        ("AGENT_URL_ALLOW", "wss://bots.example.com"),
+        ("AGENT_URL_ALLOW", '["https://bots.example.com"]'),
+        ("RECORDING_DAYS", "-1"),
+        ("RECORDING_FORMAT", "mp3"),
+        ("PUBLIC_URL", "onhook.example.com"),
+        ("PUBLIC_URL", "https://onhook.example.com/?x=1"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +82,23 @@ def test_a_list_is_json_in_the_environment_and_a_list_in_the_file(
     assert load_settings(file).dial_allow == ("+1",)
     monkeypatch.setenv("ONHOOK_DIAL_ALLOW", '["+44", "+49"]')
     assert load_settings(file).dial_allow == ("+44", "+49")
+
+
+def test_recordings_are_beside_the_database_unless_they_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONHOOK_DATA_DIR", "/var/lib/onhook")
+    assert load_settings().recordings_path == Path("/var/lib/onhook/recordings")
+    monkeypatch.setenv("ONHOOK_RECORDINGS_DIR", "/srv/calls")
+    assert load_settings().recordings_path == Path("/srv/calls")
+
+
+def test_the_public_url_is_kept_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONHOOK_PUBLIC_URL", "https://example.com/onhook/")
+    assert load_settings().public_url == "https://example.com/onhook"
+
+
+def test_where_bots_may_be_is_a_list_of_websocket_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONHOOK_AGENT_URL_ALLOW", '["wss://bots.example.com/voice/", "ws://10.0.0.5:8765"]')
+    assert load_settings().agent_url_allow == ("wss://bots.example.com/voice/", "ws://10.0.0.5:8765")
 
 
 @pytest.mark.parametrize(("low", "high"), [("20000", "0"), ("0", "20000"), ("20000", "10000"), ("20000", "20000")])

@@ -48,12 +48,17 @@ def endpoint(dialect: Dialect, wants: dict[EventType, tuple[str, ...]], **change
 
 
 def told(
-    call: Call, event: Event, hook: WebhookEndpoint, agent: Agent | None = AGENT, log: tuple[Event, ...] = ()
+    call: Call,
+    event: Event,
+    hook: WebhookEndpoint,
+    agent: Agent | None = AGENT,
+    log: tuple[Event, ...] = (),
+    public_url: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the bodies that an event of a call makes, as the courier has them made."""
     event = msgspec.structs.replace(event, call_id=call.id)
     bodies = [
-        renderers()[hook.dialect].render(delivery, call_as_of(call, event), event, agent, hook, log)
+        renderers(public_url)[hook.dialect].render(delivery, call_as_of(call, event), event, agent, hook, log)
         for delivery in rules.queued(call.agent_id, event, [hook])
     ]
     return [json.loads(body) for body in bodies if body is not None]
@@ -228,3 +233,88 @@ def test_talkovers_probe_is_as_published() -> None:
         "timestamp": "2027-01-15T08:00:00.000Z",
         "test": True,
     }
+
+
+# --- the conversation ------------------------------------------------------------------------------------
+
+
+def fact(kind: EventType, seq: int = 5, **data: object) -> Event:
+    return Event("", seq, NOW + 20_000, kind, data)
+
+
+TURN = fact(
+    EventType.TURN, role="agent", text="Hello.", start_ms=0, end_ms=700, words=[], interrupted=False, latency_ms=None
+)
+RECORDED = fact(EventType.RECORDING, duration_ms=42_000, channels=2, format="wav", consent="none")
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "more"),
+    [
+        (fact(EventType.CONVERSATION_STARTED, at_ms=900), "event_conversation_started", {}),
+        (fact(EventType.ANSWERED_BY, verdict="machine"), "event_voicemail_detected", {}),
+        (fact(EventType.VOICEMAIL_LEFT), "event_voicemail_message_left", {}),
+        (
+            fact(EventType.ACTION, name="book", arguments="{}", result="1"),
+            "event_action",
+            {"action": {"name": "book", "arguments": "{}", "result": "1"}},
+        ),
+        (fact(EventType.ACTION_FAILED, name="book"), "event_action_failed", {"action": {"name": "book"}}),
+        (
+            fact(EventType.CONVERSATION_ENDED, turns=3, farewell="played", reply_latency_ms=None),
+            "event_conversation_ended",
+            {"conversation": {"turns": 3, "farewell": "played", "reply_latency_ms": None}},
+        ),
+        (RECORDED, "event_recording", {"recording": {"duration_ms": 42_000, "channels": 2, "format": "wav"}}),
+    ],
+)
+def test_talkover_is_told_of_the_conversation(event: Event, name: str, more: dict[str, Any]) -> None:
+    call = ended(answered=True)
+    (body,) = told(call, event, TALKOVER)
+    (plain,) = [one for one in told(call, ANSWERED, TALKOVER) if one["event"] == "event_phone_call_connected"]
+    assert body["event"] == name
+    assert {field: value for field, value in body.items() if field not in plain} == more
+    assert (body["status"], body["duration"]) == ("answered", 19)
+
+
+@pytest.mark.parametrize("verdict", ["human", "unsure"])
+def test_only_a_machine_is_told_of(verdict: str) -> None:
+    assert told(ended(answered=True), fact(EventType.ANSWERED_BY, verdict=verdict), TALKOVER) == []
+
+
+def test_with_a_public_url_both_dialects_link_to_the_recording() -> None:
+    call = ended(answered=True)
+    url = f"https://onhook.example.com/v1/calls/{call.id}/recording"
+    (recording,) = told(call, RECORDED, TALKOVER, public_url="https://onhook.example.com")
+    assert recording["recording"]["url"] == url
+    call_ended, _ = told(call, ENDED, ANUNZI, log=(RECORDED,), public_url="https://onhook.example.com")
+    assert call_ended["call"]["recording_url"] == call_ended["call"]["recording_multi_channel_url"] == url
+    assert "recording_url" not in told(call, ENDED, ANUNZI, public_url="https://onhook.example.com")[0]["call"]
+
+
+def test_retells_end_tells_what_was_said_and_its_analysis_who_answered() -> None:
+    log = (fact(EventType.ANSWERED_BY, verdict="machine"), TURN)
+    call_ended, call_analyzed = told(ended(answered=True), ENDED, ANUNZI, log=log)
+    assert call_ended["call"]["transcript"] == "Agent: Hello.\n"
+    assert "call_analysis" not in call_ended["call"]
+    analysis = {"user_sentiment": "Unknown", "in_voicemail": True}
+    assert call_analyzed["call"] == call_ended["call"] | {"call_analysis": analysis}
+
+
+def test_retell_is_told_of_every_turn_and_once_more_at_the_end() -> None:
+    hook = endpoint(Dialect.ANUNZI, anunzi.wants(("transcript_updated",)))
+    call = ended(answered=True)
+    last = fact(EventType.CONVERSATION_ENDED, turns=1, farewell="none", reply_latency_ms=None)
+    for event in (TURN, last):
+        (body,) = told(call, event, hook, log=(TURN,))
+        assert body["event"] == "transcript_updated"
+        assert body["transcript_with_tool_calls"] == [{"role": "agent", "content": "Hello.", "words": []}]
+        assert body["call"]["transcript_with_tool_calls"] == body["transcript_with_tool_calls"]
+        assert body["call"]["call_status"] == "ongoing"
+
+
+def test_nothing_that_was_said_is_told_of_a_call_of_which_it_may_not_be_kept() -> None:
+    details = CallDetails(data_storage_setting="everything_except_pii")
+    call = msgspec.structs.replace(ended(answered=True), details=details)
+    shown = told(call, ENDED, ANUNZI, log=(TURN, RECORDED), public_url="https://x.example")[1]["call"]
+    assert shown.keys().isdisjoint({"transcript", "transcript_object", "transcript_with_tool_calls", "recording_url"})
