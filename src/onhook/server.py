@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from onhook.voice.line_agents import LineAgents
+from onhook.agents.pool import COMPONENT, AgentPool
+from onhook.agents.port import AgentPort
+from onhook.agents.reading import BotUrls, definition_of
 from onhook.api.services import Services
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, SystemClock
@@ -23,15 +25,22 @@ from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
-from onhook.lines.engine import Answered, LegEnded, LegEvent, Tick
+from onhook.lines.engine import LegEnded, LegEvent, Tick
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
+from onhook.recording_desk import RecordingDesk
 from onhook.settings import Settings, http_url
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
-from onhook.store.store import StopOrder, Store, StoreError, TrunkRecord
+from onhook.store.store import Agent, StopOrder, Store, StoreError, TrunkRecord
+from onhook.voice.conversations import Conversations, Voice
+from onhook.voice.credentials import signing_credentials
+from onhook.voice.ear import Ear
+from onhook.voice.ears import MakeHearing
+from onhook.voice.recordings import Recordings
+from onhook.voice.vad import VadModel
 
 if TYPE_CHECKING:
     from onhook.webhooks.courier import Courier
@@ -54,39 +63,45 @@ class EventSink(Protocol):
 
 
 class LineRelay:
-    """The engine's `LineEvents`: tells call control first, then whatever speaks on the call."""
+    """The engine's `LineEvents`: tells call control first, then the conversations; of a leg's end, the other way round.
+
+    What a conversation has to log at its end comes into the log before the end.
+    """
 
     recorder: EventSink
-    agents: LineAgents
+    conversations: Conversations
 
     def on_event(self, event: LegEvent) -> None:
         """Pass on one event of one leg."""
-        self.recorder.on_event(event)
-        match event:
-            case Answered(call_id):
-                self.agents.on_answered(call_id)
-            case LegEnded(call_id):
-                self.agents.on_ended(call_id)
+        if isinstance(event, LegEnded):
+            self.conversations.on_event(event)
+            self.recorder.on_event(event)
+        else:
+            self.recorder.on_event(event)
+            self.conversations.on_event(event)
 
     def on_audio(self, call_id: str, frame: bytes) -> None:
         """Pass on 20 ms of the far end's voice."""
-        self.agents.on_audio(call_id, frame)
+        self.conversations.on_audio(call_id, frame)
 
     def on_tick(self, call_id: str, tick: Tick) -> None:
-        """Nobody listens to ticks yet."""
+        """Pass on 20 ms of a leg that is listened to."""
+        self.conversations.on_tick(call_id, tick)
 
     def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
-        """Nobody sets marks yet."""
+        """Pass on the echo of a mark."""
+        self.conversations.on_mark(call_id, name, cleared=cleared)
 
     def on_cut(self, call_id: str) -> None:
-        """Nobody waits for a cut yet."""
+        """Pass on that a leg is being ended."""
+        self.conversations.on_cut(call_id)
 
 
 class Node:
     """One process: store, line, call control, courier. The HTTP door is opened by `run_node`.
 
-    With `carrier_uri` every call goes to that sandbox carrier and nowhere else. `sip` and `store` replace what
-    the settings say, for tests.
+    With `carrier_uri` every call goes to that sandbox carrier and nowhere else. `sip`, `store` and `agents` replace
+    what the settings say, for tests.
     """
 
     def __init__(
@@ -96,6 +111,7 @@ class Node:
         carrier_uri: str | None = None,
         sip: SipSettings | None = None,
         store: Store | None = None,
+        agents: AgentPort | None = None,
     ) -> None:
         self.settings = settings
         self.secrets = secrets
@@ -115,12 +131,20 @@ class Node:
             self.store, self.engine, self.clock, self.live, relay.on_event, secrets.decrypt, carrier_uri
         )
         policy = DialPolicy(allow=settings.dial_allow, default_region=settings.default_region)
-        self.placer = Placer(self.store, self.clock, policy, self.dialer.start)
+        self.bot_urls = BotUrls(settings.agent_url_allow, allow_private=carrier_uri is not None)
+        self.placer = Placer(self.store, self.clock, policy, self.dialer.start, self._check_agent)
         self.reconciler = Reconciler(self.store, self.engine, self.clock, self.live, self.ending, self.dialer)
         late_watch_s = sip.watch + 64 * sip.t1
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
         relay.recorder = self.recorder
-        relay.agents = LineAgents(self.store, self.live, load_mulaw(GREETING), self.engine)
+        self.pool = AgentPool(settings.agent_processes)
+        self.agents: AgentPort = agents or self.pool
+        self._opening_pool: asyncio.Task[None] | None = None
+        self.recordings = Recordings(
+            settings.recordings_path, settings.recording_days, to_ogg=settings.recording_format == "ogg"
+        )
+        self.recording_desk = RecordingDesk(self.recordings)
+        self.conversations = relay.conversations = Conversations(self._voice())
 
     def services(self) -> Services:
         """Return what the HTTP application needs of this node."""
@@ -131,13 +155,46 @@ class Node:
             clock=self.clock,
             secrets=self.secrets,
             courier=self.courier,
-            readiness=lambda: readiness(self.store, self.courier),
+            readiness=lambda: readiness(self.store, self.courier, self.agents),
             stop_wait_ms=self.settings.stop_wait_ms,
             max_body_bytes=self.settings.max_body_bytes,
             max_connections=self.settings.max_requests,
             rate_limit_per_minute=self.settings.rate_limit_per_minute,
             webhook_allow_private=self._webhook_allow_private,
+            agent_kind=self.settings.agent_kind,
+            bot_urls=self.bot_urls,
+            recordings=self.recordings,
+            public_url=self.settings.public_url,
+            hang_up=self.conversations.hang_up,
         )
+
+    def open_agents(self) -> None:
+        """Begin to start the agent processes; harmless when repeated. The first call that needs one does it, too."""
+        if self._opening_pool is None and self.agents is self.pool:
+            self._opening_pool = asyncio.get_running_loop().create_task(self.pool.open())
+
+    def _voice(self) -> Voice:
+        """Return what conversations are made of."""
+        return Voice(
+            store=self.store,
+            live=self.live,
+            engine=self.engine,
+            clock=self.clock,
+            ending=self.ending,
+            note=self.recorder.note,
+            agents=self.agents,
+            define=lambda agent, call: definition_of(agent, call, self.bot_urls),
+            credentials=lambda environment_id: signing_credentials(self.store, self.secrets.decrypt, environment_id),
+            load_ears=load_ears,
+            prepare_recording=self.recording_desk.prepare,
+            open_recording=self.recording_desk.open,
+            greeting=load_mulaw(GREETING),
+            warm=self.open_agents,
+        )
+
+    def _check_agent(self, agent: Agent) -> None:
+        """Refuse an agent that could not be put on a call. Raises `DefinitionError`."""
+        definition_of(agent, None, self.bot_urls)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -145,10 +202,12 @@ class Node:
         async with contextlib.AsyncExitStack() as stack:
             await self.store.open()
             stack.push_async_callback(self.store.close)
+            stack.push_async_callback(self.recording_desk.close)
             await self.media.start()
             stack.push_async_callback(self.media.close)
             await self.engine.start()
             stack.push_async_callback(self.engine.close)
+            stack.push_async_callback(self._close_agents)
             await self._read_accounts()
             left = await self.reconciler.settle_earlier_life()
             if left:
@@ -156,14 +215,20 @@ class Node:
             await ensure_environment(self.store, self.clock)
             await ensure_trunk(self.store, self.settings, self.secrets, self.clock)
             await self._start_courier(stack)
-            sweeping = asyncio.create_task(self.reconciler.run())
+            jobs = [asyncio.create_task(job) for job in (self.reconciler.run(), self.recordings.run())]
             try:
                 yield
             finally:
                 await self._end_all_calls()
-                sweeping.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await sweeping
+                for job in jobs:
+                    job.cancel()
+                await asyncio.wait(jobs)
+
+    async def _close_agents(self) -> None:
+        """End the agent processes, if there are any."""
+        if self._opening_pool is not None:
+            await self._opening_pool
+            await self.pool.close()
 
     async def _start_courier(self, stack: contextlib.AsyncExitStack) -> None:
         """Deliver webhooks until the stack is left."""
@@ -231,6 +296,7 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
                     await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)
                 spare_what_stays()
                 print(f"onhook is ready at {base_url}", flush=True)
+                node.open_agents()
                 await stopping.wait()
 
 
@@ -244,14 +310,26 @@ def spare_what_stays() -> None:
     gc.enable()
 
 
-async def readiness(store: Store, courier: "Courier") -> dict[str, str]:
-    """Say `ok`, or what is wrong, for each part that the server needs."""
-    webhooks = "ok" if courier.running else "nothing is delivered; restart the server"
+async def readiness(store: Store, courier: "Courier", agents: AgentPort) -> dict[str, str]:
+    """Say `ok`, or what is wrong, for each part that the server needs.
+
+    What begins with `limited: ` keeps no call from being placed.
+    """
+    parts = {"store": "ok", "webhooks": "ok" if courier.running else "nothing is delivered; restart the server"}
+    for name, said in agents.components().items():
+        vital = name == COMPONENT and said != "are starting"
+        parts[name] = said if said == "ok" or vital else f"limited: {said}"
     try:
         await store.check()
     except StoreError as error:
-        return {"store": str(error), "webhooks": webhooks}
-    return {"store": "ok", "webhooks": webhooks}
+        parts["store"] = str(error)
+    return parts
+
+
+def load_ears() -> MakeHearing:
+    """Load what tells a caller's voice from silence; blocks for a quarter of a second."""
+    model = VadModel.load()
+    return lambda definition: Ear(model, definition)
 
 
 def sip_settings(settings: Settings) -> SipSettings:

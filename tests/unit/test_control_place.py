@@ -10,7 +10,7 @@ import pytest_asyncio
 from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Dialect, Direction
 from onhook.calls.states import State
-from onhook.control.place import DialPolicy, Placer, PlaceOrder, RefusedError, check_destination
+from onhook.control.place import DialPolicy, PlaceOrder, Placer, RefusedError, check_destination
 from onhook.store.store import Agent, CallFilter, Number, StoreError, TrunkRecord
 from tests.unit.control_bench import Bench
 

@@ -184,23 +184,17 @@ class FakeEngine:
 
     def played(self, call_id: str, ms: int | None = None) -> bytes:
         """Let `ms` of the queue leave, or all of it; echo the marks behind it. Return what left."""
-        leg = self.legs[call_id]
-        count = len(leg.played) if ms is None else ms * _BYTES_PER_MS
-        gone = bytes(leg.played[:count])
-        del leg.played[:count]
-        leg.left += gone
-        reached = [name for at, name in leg.marks if at <= len(gone)]
-        leg.marks = [(at - len(gone), name) for at, name in leg.marks if at > len(gone)]
-        for name in reached:
-            self._listener().on_mark(call_id, name, cleared=False)
+        gone, reached = self._let_leave(self.legs[call_id], ms)
+        self._echo(call_id, reached)
         return gone
 
     def tick(self, call_id: str, heard: bytes = SILENCE, *, arrived: bool = True, held: bool = False) -> None:
-        """Let 20 ms pass: the far end says `heard`, and a frame of the queue leaves."""
-        sent = self.played(call_id, FRAME_MS).ljust(FRAME_BYTES, SILENCE[:1])
-        leg = self.legs.get(call_id)
-        if leg is not None and leg.listening:
-            self._listener().on_tick(call_id, Tick(heard, sent, arrived, held))
+        """Let 20 ms pass: the far end says `heard`, and a frame of the queue leaves; marks behind it come last."""
+        leg = self.legs[call_id]
+        gone, reached = self._let_leave(leg, FRAME_MS)
+        if leg.listening:
+            self._listener().on_tick(call_id, Tick(heard, gone.ljust(FRAME_BYTES, SILENCE[:1]), arrived, held))
+        self._echo(call_id, reached)
 
     def settle(self, call_id: str, *, confirmed: bool = True) -> None:
         """Let the far end reply to our BYE or CANCEL, or, with `confirmed=False`, never reply."""
@@ -237,6 +231,20 @@ class FakeEngine:
     def _end(self, call_id: str, proof: Proof, cause: Cause) -> None:
         del self.legs[call_id]
         self._report(LegEnded(call_id, self._clock.now_ms(), proof, cause))
+
+    def _let_leave(self, leg: FakeLeg, ms: int | None) -> tuple[bytes, list[str]]:
+        """Take `ms` (None: all) of the queue; return them, and the marks that they lead to."""
+        count = len(leg.played) if ms is None else ms * _BYTES_PER_MS
+        gone = bytes(leg.played[:count])
+        del leg.played[:count]
+        leg.left += gone
+        reached = [name for at, name in leg.marks if at <= len(gone)]
+        leg.marks = [(at - len(gone), name) for at, name in leg.marks if at > len(gone)]
+        return gone, reached
+
+    def _echo(self, call_id: str, names: list[str]) -> None:
+        for name in names:
+            self._listener().on_mark(call_id, name, cleared=False)
 
     def _clear_marks(self, call_id: str, leg: FakeLeg) -> None:
         """Echo the marks of a queue that was dropped: soon, but before the leg's end is told."""
