@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
 from onhook.agents.bot_urls import check_allowed, check_bot_url
-from onhook.agents.definition import DefinitionError
+from onhook.agents.definition import BargeIn, DefinitionError
+from onhook.agents.reading import BotUrls, definition_of
 from onhook.agents.send_queue import MAX_AUDIO, MAX_OTHERS, Outgoing, SendQueue
 from onhook.agents.twilio import account_sid, call_ids, call_sid, websocket_signature
 from onhook.calls.call import Dialect, new_call_id
 from onhook.provision import DEFAULT_ENVIRONMENT
 from onhook.store.secrets import SecretBox
-from onhook.store.store import ApiKey
+from onhook.store.store import Agent, ApiKey
 from onhook.testing.store import MemoryStore
 from onhook.voice.credentials import signing_credentials
 
@@ -151,6 +152,16 @@ def test_twilios_own_validator_accepts_the_signature_of_a_connection(url: str) -
     assert RequestValidator("key_secret").validate(url, {}, signature)
     assert not RequestValidator("key_another").validate(url, {}, signature)
     assert not RequestValidator("key_secret").validate(url + "x", {}, signature)
+
+
+@pytest.mark.parametrize(("settings", "barge_in"), [({}, BargeIn.OFF), ({"barge_in": "vad"}, BargeIn.VAD)])
+def test_the_line_leaves_interruptions_to_the_bot_unless_the_agent_says_otherwise(
+    settings: dict[str, str], barge_in: BargeIn
+) -> None:
+    settings = settings | {"url": "ws://127.0.0.1:8765/"}
+    agent = Agent("agent_1", "env_1", Dialect.NATIVE, "a", "A", 0, 0, kind="websocket", settings=settings)
+
+    assert definition_of(agent, None, BotUrls(allow_private=True)).barge_in is barge_in
 
 
 async def test_a_bot_is_signed_to_with_the_newest_key_that_is_kept_and_not_revoked() -> None:
