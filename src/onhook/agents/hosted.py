@@ -75,6 +75,8 @@ class HostedCall:
     # --- the agent's life -------------------------------------------------------------------------------
 
     async def _start(self) -> None:
+        if self._stop_asked.done():  # It was over before this process was up: no provider need hear of it.
+            return
         starting = self._begin(self._create_and_start())
         limit_ms = self._info.definition.start_timeout_ms
         await asyncio.wait((starting, self._stop_asked), timeout=limit_ms / 1000, return_when=asyncio.FIRST_COMPLETED)

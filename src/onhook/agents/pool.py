@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class AgentPool:
     """`count` agent processes; an `onhook.agents.port.AgentPort`.
 
-    `open` it in the event loop of the node; `close` it there before the loop ends.
+    `open` it in the event loop of the node; `close` it there before the loop ends. It is not opened twice.
     """
 
     def __init__(self, count: int, command: Sequence[str] = COMMAND) -> None:
@@ -44,9 +44,8 @@ class AgentPool:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Begin to start the processes; calls can be placed on them at once."""
-        self._tasks = [asyncio.create_task(self._keep_alive(slot)) for slot in self._slots]
-        await asyncio.sleep(0)
+        """Begin to start the processes; calls can be placed on them at once. The first call does it, too."""
+        self._begin()
 
     async def close(self) -> None:
         """Stop all agents and end all processes, within little more than `LEAVE_LIMIT_S`."""
@@ -62,6 +61,7 @@ class AgentPool:
 
     def start(self, call: CallInfo, listener: AgentListener) -> Session:
         """See `AgentPort`."""
+        self._begin()
         number = next(self._numbers) % CALL_NUMBERS
         process = self._least_loaded()
         session = Session(number, listener, process)
@@ -118,6 +118,13 @@ class AgentPool:
         return "are starting"
 
     # --- lives ------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._tasks or self._closing.is_set():
+            return
+        for slot in self._slots:
+            slot.process = self._new_process(slot)
+            self._tasks.append(asyncio.get_running_loop().create_task(self._keep_alive(slot)))
 
     async def _keep_alive(self, slot: "_Slot") -> None:
         """Run one process after the other until the pool is closed."""

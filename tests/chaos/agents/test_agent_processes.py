@@ -226,6 +226,14 @@ async def test_a_call_placed_before_a_process_is_up_waits_for_it() -> None:
         await pool.close()
 
 
+async def test_the_first_call_opens_a_pool_and_the_first_after_its_end_finds_none() -> None:
+    async with nothing_left():
+        pool = AgentPool(1, HOST)
+        await put_and_started(pool, "EchoAgent")
+        await pool.close()
+        assert await put(pool, call("EchoAgent")).until(Lost) == Lost("no agent process is up")
+
+
 async def test_calls_are_spread_over_the_processes() -> None:
     async with open_pool(2) as pool:
         lines = [await put_and_started(pool, "EchoAgent") for _ in range(4)]
