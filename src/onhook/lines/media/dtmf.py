@@ -27,9 +27,9 @@ END_PACKETS = 3
 PAUSE_FRAMES = 2
 """Silence after a key, on top of the 40 ms in which the end is repeated."""
 
-_ROWS = (697, 770, 852, 941)
-_COLUMNS = (1209, 1336, 1477, 1633)
-_KEYPAD = "123A456B789C*0#D"
+ROWS = (697, 770, 852, 941)
+COLUMNS = (1209, 1336, 1477, 1633)
+KEYPAD = "123A456B789C*0#D"
 _AMPLITUDE = 6_000
 _SAMPLES_PER_MS = 8
 
@@ -55,8 +55,8 @@ def event_payloads(digit: str) -> tuple[bytes, ...]:
 @cache
 def tone_frames(digit: str) -> tuple[bytes, ...]:
     """Return the key as mu-law frames of its two tones (ITU-T Q.23)."""
-    row, column = divmod(_KEYPAD.index(digit), 4)
-    steps = [2 * math.pi * frequency / 8000 for frequency in (_ROWS[row], _COLUMNS[column])]
+    row, column = divmod(KEYPAD.index(digit), 4)
+    steps = [2 * math.pi * frequency / 8000 for frequency in (ROWS[row], COLUMNS[column])]
     samples = (
         round(_AMPLITUDE * sum(math.sin(step * index) for step in steps)) for index in range(FRAME_BYTES * UPDATES)
     )

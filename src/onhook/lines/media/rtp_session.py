@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 
+from onhook.lines.media.inband import InbandDtmf
 from onhook.lines.media.latch import Latch
 from onhook.lines.media.listening import Listening
 from onhook.lines.media.playout import Playout
@@ -29,12 +30,14 @@ class RtpSession:
 
     __slots__ = (
         "_closed",
+        "_has_tones",
         "_held",
         "_latch",
         "_listening",
         "_muted",
         "_now_ms",
         "_on_close",
+        "_on_dtmf",
         "_on_mark",
         "_playout",
         "_receiver",
@@ -61,6 +64,7 @@ class RtpSession:
         on_close: Callable[["RtpSession"], None],
     ) -> None:
         self._sock = sock
+        self._on_dtmf = on_dtmf
         self._on_mark = on_mark
         self._now_ms = now_ms
         self._soon = soon
@@ -68,11 +72,12 @@ class RtpSession:
         self._latch = Latch()
         self._playout = Playout()
         self._sender = RtpSender(self._playout)
-        self._receiver = RtpReceiver(on_audio, on_dtmf)
+        self._receiver = RtpReceiver(on_audio, self._on_event_key)
         self._listening: Listening | None = None
         self._reporting = False
         self._sending = False
         self._held = False
+        self._has_tones = False
         self._muted = False
         self._closed = False
         self.local_port: int = sock.getsockname()[1]
@@ -99,7 +104,9 @@ class RtpSession:
         reachable = remote.host not in UNSPECIFIED and self._speaks(remote.host)
         if reachable:
             self._latch.aim((remote.host, remote.port))
-        self._hold(held=remote.host in UNSPECIFIED or remote.direction not in (SENDRECV, SENDONLY))
+        self._held = remote.host in UNSPECIFIED or remote.direction not in (SENDRECV, SENDONLY)
+        self._has_tones = remote.dtmf_payload is None
+        self._attend()
         was_sending, self._sending = self._sending, reachable and remote.listens
         if self._sending and not was_sending:
             self._send(self._now_ms())
@@ -126,8 +133,9 @@ class RtpSession:
     def listen(self, on_tick: OnTick) -> None:
         """Report every 20 ms of both directions from now on, until the session closes."""
         if not self._closed:
-            self._listening = Listening(on_tick, held=self._held)
+            self._listening = Listening(on_tick, self._on_dtmf)
             self._receiver.jitter = self._listening.jitter
+            self._attend()
 
     def send_dtmf(self, digits: str) -> None:
         """Append keys. Raises `ValueError` for one that no phone has."""
@@ -203,10 +211,21 @@ class RtpSession:
             if not self.on_readable():
                 return
 
-    def _hold(self, *, held: bool) -> None:
-        self._held = held
-        if self._listening is not None:
-            self._listening.held = held
+    def _attend(self) -> None:
+        """Let the listening know what the far end has said of itself."""
+        listening = self._listening
+        if listening is not None:
+            listening.held = self._held
+            if not self._has_tones:
+                listening.tones = None
+            elif listening.tones is None:
+                listening.tones = InbandDtmf()
+
+    def _on_event_key(self, digit: str, duration_ms: int) -> None:
+        """Take a key by RFC 4733; whoever sends one does not send tones alone, whatever its SDP says."""
+        self._has_tones = False
+        self._attend()
+        self._on_dtmf(digit, duration_ms)
 
     def _report_soon(self) -> None:
         if not self._reporting and (self._listening is not None or self._playout.echoes):
