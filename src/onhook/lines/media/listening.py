@@ -40,7 +40,12 @@ class Listening:
         ticks, self._ticks = self._ticks, []
         for tick in ticks:
             self._on_tick(tick)
-            if self.tones is not None and (tick.arrived or tick.heard == SILENCE):
-                # The cover of a loss is no sound of the far end: it would make two presses of one.
-                for digit, duration_ms in self.tones.receive(tick.heard):
-                    self._on_dtmf(digit, duration_ms)
+            if self.tones is not None:
+                self._seek(self.tones, tick)
+
+    def _seek(self, tones: InbandDtmf, tick: Tick) -> None:
+        if not tick.arrived and tick.heard != SILENCE:
+            tones.skip()  # The cover of a loss is no sound of the far end, and would make two presses of one.
+            return
+        for digit, duration_ms in tones.receive(tick.heard):
+            self._on_dtmf(digit, duration_ms)
