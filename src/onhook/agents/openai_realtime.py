@@ -18,16 +18,16 @@ from onhook.agents.agent import AgentError, CallMedia, QuietAgent
 from onhook.agents.definition import BargeIn
 from onhook.agents.messages import CallInfo, Cue, CueKind, Speech
 from onhook.agents.openai_events import ALREADY_ACTIVE, EventType, OutputItem, RealtimeOptions, ServerEvent, session
-from onhook.agents.openai_responses import ItemText, Responses
+from onhook.agents.openai_responses import ModelSpeech, Responses
 from onhook.agents.providers.deadlines import USUAL, Deadline, Limits
 from onhook.agents.providers.environment import OPENAI, ProviderError, readiness
 from onhook.agents.providers.websocket import ProviderSocket
-from onhook.agents.turns import Hearing, Keypad, Speaking
+from onhook.agents.turns import Hearing, Keypad
 
 log = logging.getLogger(__name__)
 
 
-def components() -> Mapping[str, str]:
+def components() -> dict[str, str]:
     """Say whether the key is there."""
     return readiness("openai_realtime", [OPENAI])
 
@@ -41,7 +41,7 @@ class RealtimeAgent(QuietAgent):
         self._media: CallMedia
         self._toolbox: tools.Toolbox
         self._hearing: Hearing
-        self._speaking: Speaking[str]
+        self._speech: ModelSpeech
         self._socket = ProviderSocket(OPENAI.name, limits, self._take, self._lost)
         self._deadline = Deadline(self._late)
         self._keypad = Keypad(self._keys)
@@ -51,8 +51,6 @@ class RealtimeAgent(QuietAgent):
         self._listens = False
         self._responses = Responses(self._send, self._deadline, limits)
         self._ending: str | None = None  # why we hang up after the next response
-        self._item = ItemText("")
-        self._cut_items: set[str] = set()
         self._handlers = {
             "session.updated": self._on_session_updated,
             "error": self._on_error,
@@ -61,7 +59,6 @@ class RealtimeAgent(QuietAgent):
             "conversation.item.input_audio_transcription.completed": self._on_heard,
             "response.created": self._on_response_created,
             "response.output_audio.delta": self._on_audio,
-            "response.output_audio.done": self._on_audio_done,
             "response.output_audio_transcript.delta": self._on_text,
             "response.output_audio_transcript.done": self._on_text_done,
             "response.done": self._on_response_done,
@@ -74,7 +71,7 @@ class RealtimeAgent(QuietAgent):
         except msgspec.ValidationError as error:
             raise AgentError(f"options: {error}") from error
         self._call, self._media = call, media
-        self._hearing, self._speaking = Hearing(media), Speaking(media)
+        self._hearing, self._speech = Hearing(media), ModelSpeech(media, self._send)
         self._toolbox = tools.Toolbox(call, media)
         configuration = session(call.definition, options, tools.instructions(call), self._toolbox.tools)
         key, url = OPENAI.key(), OPENAI.websocket_url(f"/realtime?model={quote(options.model)}")
@@ -107,11 +104,11 @@ class RealtimeAgent(QuietAgent):
     def on_interrupted(self, played_ms: int) -> None:
         """Stop the model, and have it remember only what was heard."""
         self._responses.cancel()
-        self._cut(played_ms)
+        self._speech.cut(played_ms)
 
     def on_mark(self, name: str, *, cleared: bool) -> None:
         """Note what has been heard."""
-        self._speaking.on_mark(name, cleared=cleared)
+        self._speech.on_mark(name, cleared=cleared)
 
     def on_cue(self, cue: Cue) -> None:
         """Have the model say what the call wants said."""
@@ -122,7 +119,7 @@ class RealtimeAgent(QuietAgent):
             return
         if cue.kind in tools.ENDS:
             self._responses.cancel()
-            self._hush()
+            self._speech.hush()
             self._leave(cue.kind.value, wanted)
         else:
             self._respond(wanted)
@@ -166,18 +163,6 @@ class RealtimeAgent(QuietAgent):
         self._ending = reason
         self._respond(wanted, tool_choice="none")
 
-    def _hush(self) -> None:
-        """Be silent at once."""
-        if not self._speaking.is_silent:
-            self._media.clear()
-            self._cut(self._speaking.played_ms())
-
-    def _cut(self, played_ms: int) -> None:
-        for said in self._speaking.interrupted(played_ms):
-            self._cut_items.add(said.tag)
-            cut = {"item_id": said.tag, "content_index": 0, "audio_end_ms": said.heard_ms}
-            self._send({"type": "conversation.item.truncate", **cut})
-
     def _send(self, event: Mapping[str, Any]) -> None:
         """Queue an event; bytes in it become base64."""
         self._socket.send(msgspec.json.encode(event).decode())
@@ -208,7 +193,7 @@ class RealtimeAgent(QuietAgent):
     def _on_speech_started(self, _event: ServerEvent) -> None:
         if self._call.definition.barge_in is BargeIn.VAD and self._ending is None:
             self._deadline.lift()
-            self._hush()
+            self._speech.hush()
 
     def _on_committed(self, _event: ServerEvent) -> None:
         self._responses.expect()
@@ -222,30 +207,18 @@ class RealtimeAgent(QuietAgent):
 
     def _on_audio(self, event: ServerEvent) -> None:
         self._responses.goes_on()
-        if event.item_id in self._cut_items:
-            return
         self._responses.has_spoken = True
-        item = self._item_of(event)
-        if item.is_due:
-            self._speaking.begin(item.id, item.take())
-        self._speaking.play(base64.b64decode(event.delta))
-
-    def _on_audio_done(self, _event: ServerEvent) -> None:
-        self._speaking.end()
+        self._speech.audio(event.item_id, base64.b64decode(event.delta))
 
     def _on_text(self, event: ServerEvent) -> None:
         self._responses.goes_on()
-        self._item_of(event).text += event.delta
+        self._speech.text(event.item_id, event.delta)
 
     def _on_text_done(self, event: ServerEvent) -> None:
-        """Say what is left: audio may follow, or have come already."""
-        item = self._item_of(event)
-        item.text = event.transcript or item.text
-        if event.item_id not in self._cut_items and (rest := item.take()):
-            self._speaking.begin(item.id, rest)
+        self._speech.text_done(event.item_id, event.transcript)
 
     def _on_response_done(self, event: ServerEvent) -> None:
-        self._speaking.end()
+        self._speech.end()
         response = event.response
         if response is None or response.status == "failed":
             details = None if response is None else response.status_details
@@ -262,11 +235,6 @@ class RealtimeAgent(QuietAgent):
             self._say_farewell(farewell)
         elif calls and response.status == "completed":
             self._respond()
-
-    def _item_of(self, event: ServerEvent) -> ItemText:
-        if event.item_id != self._item.id:
-            self._item = ItemText(event.item_id)
-        return self._item
 
     # --- tools, the end ---
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from onhook.agents.agent import CallMedia
 from onhook.agents.providers.deadlines import Deadline, Limits
+from onhook.agents.turns import Speaking
 
 SENTENCE_ENDS = (".", "!", "?", "…", "。")
 
@@ -70,21 +72,72 @@ class Responses:
             self._send({"type": "response.create", "response": self._asked})
 
 
-class ItemText:
-    """The text of what the model is saying; it comes beside the audio, mostly ahead of it."""
+class ModelSpeech:
+    """What the model says: its text comes beside its audio, mostly ahead of it, and is told by sentences."""
 
-    def __init__(self, item_id: str) -> None:
-        self.id = item_id
-        self.text = ""
-        self._said = 0  # characters
-        self._has_begun = False
+    def __init__(self, media: CallMedia, send: Callable[[Body], None]) -> None:
+        self._speaking = Speaking[str](media)  # tagged with the item of the conversation
+        self._media = media
+        self._send = send
+        self._item = ""
+        self._text = ""  # of the item
+        self._told = 0  # characters of it
+        self._has_audio = False
+        self._cut_items: set[str] = set()
 
-    @property
-    def is_due(self) -> bool:
-        """True when the audio that comes now should be said to speak what is known of the text."""
-        return not self._has_begun or self.text[self._said :].rstrip().endswith(SENTENCE_ENDS)
+    def audio(self, item: str, mulaw: bytes) -> None:
+        """Play a piece; nothing of an item that was cut."""
+        self._enter(item)
+        if item in self._cut_items:
+            return
+        if not self._has_audio:
+            self._has_audio = True
+            self._speaking.begin(item, self._sentence())
+        self._speaking.play(mulaw)
 
-    def take(self) -> str:
-        """Return the text that was not said yet."""
-        piece, self._said, self._has_begun = self.text[self._said :], len(self.text), True
-        return piece.strip()
+    def text(self, item: str, piece: str) -> None:
+        """Take a piece of an item's text."""
+        self._enter(item)
+        self._text += piece
+        if self._has_audio and item not in self._cut_items and (sentence := self._sentence()):
+            self._speaking.text(item, sentence)
+
+    def text_done(self, item: str, text: str) -> None:
+        """Take the whole text of an item, and tell what is left of it."""
+        self._enter(item)
+        self._text = text or self._text
+        if item not in self._cut_items and (rest := self._rest()):
+            self._speaking.text(item, rest)
+
+    def end(self) -> None:
+        """Take the end of a response."""
+        self._speaking.end()
+
+    def on_mark(self, name: str, *, cleared: bool) -> None:
+        """Take the echo of a mark."""
+        self._speaking.on_mark(name, cleared=cleared)
+
+    def hush(self) -> None:
+        """Be silent at once."""
+        if not self._speaking.is_silent:
+            self._media.clear()
+            self.cut(self._speaking.played_ms())
+
+    def cut(self, played_ms: int) -> None:
+        """Have the model remember only what was heard, after an interruption."""
+        for said in self._speaking.interrupted(played_ms):
+            self._cut_items.add(said.tag)
+            cut = {"item_id": said.tag, "content_index": 0, "audio_end_ms": said.heard_ms}
+            self._send({"type": "conversation.item.truncate", **cut})
+
+    def _enter(self, item: str) -> None:
+        if item != self._item:
+            self._item, self._text, self._told, self._has_audio = item, "", 0, False
+
+    def _sentence(self) -> str:
+        """Return the text that was not told yet if it is a sentence."""
+        return self._rest() if self._text[self._told :].rstrip().endswith(SENTENCE_ENDS) else ""
+
+    def _rest(self) -> str:
+        rest, self._told = self._text[self._told :].strip(), len(self._text)
+        return rest

@@ -115,15 +115,25 @@ class Speaking(Generic[Tag]):
         return not self._pieces
 
     def begin(self, tag: Tag, text: str) -> None:
-        """Begin a piece; the audio that follows speaks `text`."""
+        """Begin a piece; the audio that follows speaks `text`, which `text` may tell later."""
         self.end()
         self._count += 1
         self._pieces.append(_Piece(tag, text, f"said-{self._count}"))
         self._is_open = True
         self._media.say(text)
 
+    def text(self, tag: Tag, text: str) -> None:
+        """Tell what the piece that was begun speaks, or begin the next one when that is known already."""
+        if self._is_open and self._pieces[-1].tag == tag and not self._pieces[-1].text:
+            self._pieces[-1].text = text
+            self._media.say(text)
+        else:
+            self.begin(tag, text)
+
     def play(self, mulaw: bytes) -> None:
         """Play audio of the piece that was begun."""
+        if not self._is_open:
+            return
         piece = self._pieces[-1]
         piece.length += len(mulaw)
         if piece.began is None and (len(self._pieces) == 1 or self._pieces[-2].is_played):

@@ -5,7 +5,7 @@ interruption the model remembers of its answer only what was heard.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
 
 from onhook.agents import tools
@@ -20,7 +20,7 @@ from onhook.agents.providers.http import ProviderHttp
 from onhook.agents.turns import Hearing, Keypad
 
 
-def components() -> Mapping[str, str]:
+def components() -> dict[str, str]:
     """Say whether the key is there that every chain needs; those of other providers decide which are used."""
     return readiness("chain", [OPENAI])
 

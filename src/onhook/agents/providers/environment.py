@@ -1,7 +1,7 @@
 """Where providers are, and the keys to them: from the environment of the server, never from a client of the API."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
@@ -45,7 +45,7 @@ DEEPGRAM = Provider("Deepgram", "DEEPGRAM_API_KEY", "DEEPGRAM_BASE_URL", "https:
 ELEVENLABS = Provider("ElevenLabs", "ELEVENLABS_API_KEY", "ELEVENLABS_BASE_URL", "https://api.elevenlabs.io/v1")
 
 
-def readiness(kind: str, needed: Iterable[Provider]) -> Mapping[str, str]:
+def readiness(kind: str, needed: Iterable[Provider]) -> dict[str, str]:
     """Return the entry of a kind for `components()`: `ok`, or which keys are missing."""
     missing = [text for text in (provider.missing() for provider in needed) if text is not None]
     return {kind: ", ".join(missing) or "ok"}

@@ -15,7 +15,7 @@ def abort_transport(transport: asyncio.WriteTransport) -> None:
     """Cut a connection now. An orderly end would queue behind data that a stuck peer never takes."""
     raw = transport.get_extra_info("socket")
     if raw is not None:
-        with contextlib.suppress(OSError):  # closed already
+        with contextlib.suppress(OSError, ValueError):  # closed already, in the words of asyncio and uvloop
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.abort()
 

@@ -1,0 +1,194 @@
+"""Every cloud kind against a provider in every temper, in every state: stop is quick and complete, a loss is told."""
+
+import asyncio
+import gc
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+from tests.providers.cloud import LOSSES, REFUSALS, Cloud, Temper
+from tests.providers.kinds import KINDS, QUICK, STATES, Kind, caller_talks
+from tests.providers.line import FakeLine
+
+from onhook.agents.agent import STOP_LIMIT_S, Agent, AgentError
+from onhook.agents.providers.deadlines import USUAL
+
+pytestmark = pytest.mark.contract
+
+CLOSE_LIMIT_S = 0.6
+
+
+@pytest.fixture(autouse=True)
+def nothing_unclosed() -> Iterator[None]:
+    """Fail for a session or socket that was dropped without being closed."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+        gc.collect()
+    assert [str(warning.message) for warning in caught if "unclosed" in str(warning.message).lower()] == []
+
+
+def _tasks() -> set[asyncio.Task[object]]:
+    return {task for task in asyncio.all_tasks() if "onhook" in repr(task.get_coro()) or "websockets/asyncio/client" in repr(task)}
+
+
+def _sockets() -> int:
+    """Count the sockets of this process."""
+    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+    return sum(os.path.islink(link) and os.readlink(link).startswith("socket:") for link in links)
+
+
+async def _assert_over(cloud: Cloud, began: float) -> None:
+    """Every provider has seen its connection close in time; nothing is left on our side."""
+    for watched in cloud.watch.all:
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await watched.closed.wait()
+        assert watched.closed_at - began < CLOSE_LIMIT_S, watched.path
+    assert _tasks() == set()
+
+
+async def _stop(agent: Agent, cloud: Cloud) -> None:
+    """Stop and kill as the host does."""
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(STOP_LIMIT_S):
+        await agent.stop("the call is over")
+    agent.kill()
+    await _assert_over(cloud, began)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("temper", Temper)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_a_stop_in_any_state_closes_all_connections_within_the_limit(
+    kind: Kind, temper: Temper, state: str, cloud: Cloud, line: FakeLine
+) -> None:
+    agent = kind.create(USUAL)
+    await agent.start(kind.call(agent_speaks_first=False), line)
+    await STATES[state](agent, cloud, line)
+    cloud.become(temper)
+
+    await _stop(agent, cloud)
+
+    said = len(line.wishes)
+    await asyncio.sleep(0)
+    assert len(line.wishes) == said
+
+
+@pytest.mark.parametrize("temper", Temper)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.streams], ids=lambda kind: kind.name)
+async def test_a_stop_while_starting_ends_the_start_and_closes_all_connections(
+    kind: Kind, temper: Temper, cloud: Cloud, line: FakeLine
+) -> None:
+    cloud.become(temper)
+    agent = kind.create(USUAL)
+    starting = asyncio.create_task(agent.start(kind.call(agent_speaks_first=False), line))
+    await cloud.until("session.update" if kind.name == "realtime" and temper not in LOSSES else _first_path(kind))
+
+    await _stop(agent, cloud)
+
+    with pytest.raises(AgentError):
+        await starting
+
+
+def _first_path(kind: Kind) -> str:
+    return "/realtime" if kind.name == "realtime" else "/listen"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.streams], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("temper", sorted(LOSSES))
+async def test_a_provider_that_cannot_be_used_fails_the_start(
+    kind: Kind, temper: Temper, cloud: Cloud, line: FakeLine
+) -> None:
+    cloud.become(temper)
+    agent = kind.create(QUICK)
+
+    with pytest.raises(AgentError) as refused:
+        await agent.start(kind.call(), line)
+
+    if temper in REFUSALS:
+        assert temper.value in str(refused.value)
+    assert "sk-" not in str(refused.value)
+    await _stop(agent, cloud)
+    assert line.all("fail") == []
+
+
+@pytest.mark.parametrize("temper", sorted(LOSSES))
+@pytest.mark.parametrize("state", ["listening", "speaking", "tool-call"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_a_provider_that_is_lost_in_the_middle_of_a_call_is_reported_once(
+    kind: Kind, state: str, temper: Temper, cloud: Cloud, line: FakeLine
+) -> None:
+    agent = kind.create(QUICK)
+    await agent.start(kind.call(agent_speaks_first=False), line)
+    await STATES[state](agent, cloud, line)
+    cloud.become(temper)
+    cloud.holds.set()
+    if state == "listening" and not kind.streams:
+        await caller_talks(agent, cloud)
+
+    error = await line.first("fail")
+
+    assert error
+    assert "sk-" not in error
+    await _stop(agent, cloud)
+    assert len(line.all("fail")) == 1
+    assert line.all("hang_up") == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_a_kill_without_a_stop_closes_all_connections_at_once(kind: Kind, cloud: Cloud, line: FakeLine) -> None:
+    agent = kind.create(USUAL)
+    await agent.start(kind.call(agent_speaks_first=False), line)
+    await STATES["speaking"](agent, cloud, line)
+    began = asyncio.get_running_loop().time()
+
+    agent.kill()
+    agent.kill()
+
+    for watched in cloud.watch.all:
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await watched.closed.wait()
+        assert watched.closed_at - began < 0.1
+    await agent.stop("the call is over")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_a_slow_provider_is_waited_for(kind: Kind, cloud: Cloud, line: FakeLine) -> None:
+    agent = kind.create(QUICK)
+    cloud.become(Temper.SLOW)
+    await agent.start(kind.call(agent_speaks_first=False), line)
+    await caller_talks(agent, cloud)
+
+    await line.until(lambda: "".join(line.all("say")).endswith("How are you?"))
+
+    assert line.all("fail") == []
+    await _stop(agent, cloud)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_an_agent_that_never_started_can_be_stopped(kind: Kind) -> None:
+    agent = kind.create(USUAL)
+
+    await agent.stop("the call is over")
+    agent.kill()
+
+    assert _tasks() == set()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_a_missing_key_is_named(
+    kind: Kind, cloud: Cloud, line: FakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    with pytest.raises(AgentError, match="OPENAI_API_KEY is not set"):
+        await kind.create(USUAL).start(kind.call(), line)
+
+    assert cloud.watch.all == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_an_option_that_is_not_known_is_named(kind: Kind, cloud: Cloud, line: FakeLine) -> None:
+    with pytest.raises(AgentError, match="base_url"):
+        await kind.create(USUAL).start(kind.call(options={"base_url": "http://elsewhere.example"}), line)
