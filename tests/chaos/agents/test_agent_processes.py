@@ -103,13 +103,21 @@ async def nothing_left() -> AsyncIterator[None]:
 def belongings() -> Counter[str]:
     """Return the children, descriptors and threads of this process, and the tasks of this event loop, by name."""
     me = Path("/proc/self")
-    children = [f"child {one}" for task in (me / "task").iterdir() for one in (task / "children").read_text().split()]
+    children = [f"child {pid}" for thread in (me / "task").iterdir() for pid in children_of(thread)]
     descriptors = [str(link.readlink()).partition("[")[0] for link in (me / "fd").iterdir() if link.is_symlink()]
     threads = [thread.name for thread in threading.enumerate()]
     tasks = [str(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     mine = Counter(children + descriptors + threads + tasks)
     del mine["/dev/null"]  # libuv keeps one open in reserve, once it has sockets.
     return mine
+
+
+def children_of(thread: Path) -> list[str]:
+    """Return the process ids that a thread has started; a thread that has just ended has none."""
+    try:
+        return (thread / "children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 async def until(condition: Callable[[], bool], limit_s: float = 20) -> None:
