@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.agents.scripted.script import DATA, Text, built_in_phrases, default_script
-from onhook.agents.scripted.speech import Prompt, Speech
+from onhook.agents.scripted.script import DATA, HEARD, Text, built_in_phrases, default_script
+from onhook.agents.scripted.speech import Prompt, Synthesiser
 
 PROMPTS = DATA / "prompts"
 
@@ -35,7 +35,7 @@ def stored_prompt(language: str, text: str) -> bytes | None:
 
 def _texts() -> Iterator[tuple[str, str]]:
     for language, phrases in built_in_phrases().items():
-        yield from ((language, text) for text in msgspec.structs.astuple(phrases) if "{{" not in text)
+        yield from ((language, text) for text in msgspec.structs.astuple(phrases) if HEARD not in text)
         yield from ((language, text[language]) for text in _script_texts() if isinstance(text, dict))
 
 
@@ -56,18 +56,18 @@ def _name(text: str) -> str:
 def main(directory: Path = PROMPTS) -> int:
     """Speak all prompts into `directory`, and delete those that nothing says any more."""
     names = stored_names()
-    speech = Speech(stored=None)
+    synthesiser = Synthesiser(stored=None)
     for old in directory.glob("*/*.ulaw"):
         if str(old.relative_to(directory)) not in names.values():
             old.unlink()
     for (language, text), name in names.items():
         (directory / language).mkdir(exist_ok=True)
-        audio = speech.render(Prompt(text, language))
+        audio = synthesiser.render(Prompt(text, language))
         if audio is None:
             print(f"not spoken: {text}", file=sys.stderr)
             return 1
         (directory / name).write_bytes(audio)
-    speech.close()
+    synthesiser.close()
     return 0
 
 

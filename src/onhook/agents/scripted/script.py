@@ -17,15 +17,14 @@ from onhook.agents.definition import AgentDefinition, AgentKind, Consent, Defini
 
 DATA = Path(__file__).parents[2] / "data"
 PHONE_KEYS = "0123456789*#"
+HEARD = "<heard>"
+"""Where our question whether an answer was meant names the answer."""
 
 T = TypeVar("T")
 
 _WORDS = re.compile(r"[a-z]+('[a-z]+)?( [a-z]+('[a-z]+)?){0,7}")
 
-Text = (
-    Annotated[str, msgspec.Meta(max_length=2000)]
-    | dict[Annotated[str, msgspec.Meta(pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")], str]
-)
+Text = str | dict[Annotated[str, msgspec.Meta(pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")], str]
 """What is said: one text for all languages, or one for each (`en`, `pt-BR`)."""
 
 
@@ -52,7 +51,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def phrases(self) -> tuple[str, ...]:
         """The words, in lower case. YAML reads a bare `yes` or `no` as a truth value; meant are the words."""
-        return tuple({True: "yes", False: "no"}.get(word, str(word).lower()) for word in self.words)
+        spelled = {True: "yes", False: "no"}
+        return tuple(spelled[word] if isinstance(word, bool) else word.lower() for word in self.words)
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +111,11 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     states: Annotated[dict[str, State], msgspec.Meta(min_length=1, max_length=200)]
     greeting: Text = ""
     phrases: dict[str, Text] = msgspec.field(default_factory=dict)
+
+    @property
+    def asks(self) -> bool:
+        """Whether any state waits for an answer."""
+        return any(state.expect for state in self.states.values())
 
 
 def parse_script(given: Mapping[str, Any]) -> Script:

@@ -45,7 +45,7 @@ class Prompt(NamedTuple):
     speed: float = 1.0
 
 
-class Speech:
+class Synthesiser:
     """Speaks prompts as mu-law at 8 kHz, and keeps what it has spoken: prompts come again.
 
     All but `render` is to be used from one event loop.
