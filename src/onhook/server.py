@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from onhook.agents.pool import COMPONENT, AgentPool
 from onhook.agents.port import AgentPort
 from onhook.agents.reading import BotUrls, definition_of
 from onhook.api.services import Services
@@ -43,11 +42,15 @@ from onhook.voice.recordings import Recordings
 from onhook.voice.vad import VadModel
 
 if TYPE_CHECKING:
+    from onhook.agents.pool import AgentPool
     from onhook.webhooks.courier import Courier
 
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_PROOF_S = 3.0
+
+AGENTS, STARTING = "agent_processes", "are starting"
+"""The component of `/readyz` that agents cannot do without, and what it says while calls already wait for it."""
 
 
 class NodeError(Exception):
@@ -137,9 +140,9 @@ class Node:
         late_watch_s = sip.watch + 64 * sip.t1
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
         relay.recorder = self.recorder
-        self.pool = AgentPool(settings.agent_processes)
-        self.agents: AgentPort = agents or self.pool
-        self._opening_pool: asyncio.Task[None] | None = None
+        self.agents: AgentPort | None = agents
+        self._pool: AgentPool | None = None
+        self._opening_agents: asyncio.Task[AgentPort] | None = None
         self.recordings = Recordings(
             settings.recordings_path, settings.recording_days, to_ogg=settings.recording_format == "ogg"
         )
@@ -168,10 +171,23 @@ class Node:
             hang_up=self.conversations.hang_up,
         )
 
-    def open_agents(self) -> None:
-        """Begin to start the agent processes; harmless when repeated. The first call that needs one does it, too."""
-        if self._opening_pool is None and self.agents is self.pool:
-            self._opening_pool = asyncio.get_running_loop().create_task(self.pool.open())
+    async def open_agents(self) -> AgentPort:
+        """Begin to start the agent processes, unless they are there; return where agents come from.
+
+        The first call that needs an agent process does it, if nobody has before.
+        """
+        if self.agents is not None:
+            return self.agents
+        if self._opening_agents is None:
+            self._opening_agents = asyncio.create_task(self._open_pool())
+        return await asyncio.shield(self._opening_agents)
+
+    async def _open_pool(self) -> AgentPort:
+        from onhook.agents.pool import AgentPool  # noqa: PLC0415 (nobody needs it until the server serves)
+
+        self.agents = self._pool = AgentPool(self.settings.agent_processes)
+        await self._pool.open()
+        return self._pool
 
     def _voice(self) -> Voice:
         """Return what conversations are made of."""
@@ -182,14 +198,13 @@ class Node:
             clock=self.clock,
             ending=self.ending,
             note=self.recorder.note,
-            agents=self.agents,
+            agents=self.open_agents,
             define=lambda agent, call: definition_of(agent, call, self.bot_urls),
             credentials=lambda environment_id: signing_credentials(self.store, self.secrets.decrypt, environment_id),
             load_ears=load_ears,
             prepare_recording=self.recording_desk.prepare,
             open_recording=self.recording_desk.open,
             greeting=load_mulaw(GREETING),
-            warm=self.open_agents,
         )
 
     def _check_agent(self, agent: Agent) -> None:
@@ -226,9 +241,10 @@ class Node:
 
     async def _close_agents(self) -> None:
         """End the agent processes, if there are any."""
-        if self._opening_pool is not None:
-            await self._opening_pool
-            await self.pool.close()
+        if self._opening_agents is not None:
+            await self._opening_agents
+        if self._pool is not None:
+            await self._pool.close()
 
     async def _start_courier(self, stack: contextlib.AsyncExitStack) -> None:
         """Deliver webhooks until the stack is left."""
@@ -296,7 +312,7 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
                     await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)
                 spare_what_stays()
                 print(f"onhook is ready at {base_url}", flush=True)
-                node.open_agents()
+                await node.open_agents()
                 await stopping.wait()
 
 
@@ -310,14 +326,14 @@ def spare_what_stays() -> None:
     gc.enable()
 
 
-async def readiness(store: Store, courier: "Courier", agents: AgentPort) -> dict[str, str]:
+async def readiness(store: Store, courier: "Courier", agents: AgentPort | None) -> dict[str, str]:
     """Say `ok`, or what is wrong, for each part that the server needs.
 
     What begins with `limited: ` keeps no call from being placed.
     """
     parts = {"store": "ok", "webhooks": "ok" if courier.running else "nothing is delivered; restart the server"}
-    for name, said in agents.components().items():
-        vital = name == COMPONENT and said != "are starting"
+    for name, said in (agents.components() if agents is not None else {AGENTS: STARTING}).items():
+        vital = name == AGENTS and said != STARTING
         parts[name] = said if said == "ok" or vital else f"limited: {said}"
     try:
         await store.check()

@@ -8,6 +8,7 @@ import msgspec
 
 from onhook.agents.definition import AgentDefinition, AgentKind, DefinitionError
 from onhook.agents.messages import Cue, CueKind, FromAgent, Play, Say
+from onhook.agents.port import AgentPort
 from onhook.calls.call import Call, CallDetails, DataStorage, Dialect, EventType
 from onhook.calls.causes import Cause, Reason
 from onhook.control.place import PlaceOrder
@@ -152,14 +153,13 @@ class VoiceBench(Bench):
             clock=self.clock,
             ending=self.ending,
             note=self.recorder.note,
-            agents=self.agents,
+            agents=self._open_agents,
             define=self._define,
             credentials=self._credentials,
             load_ears=self._load_ears,
             prepare_recording=self._prepare_recording,
             open_recording=self._open_recording,
             greeting=GREETING,
-            warm=self._warm,
         )
 
     def _define(self, agent: Agent, call: Call) -> AgentDefinition:
@@ -181,8 +181,9 @@ class VoiceBench(Bench):
         self.files.append(FakeFile())
         return self.files[-1]
 
-    def _warm(self) -> None:
+    async def _open_agents(self) -> AgentPort:
         self.warmed += 1
+        return self.agents
 
 
 def timer(reason: Reason) -> Cause:

@@ -32,8 +32,9 @@ class Voice:
     """What conversations are made of.
 
     `define` reads an agent for a call, and raises `DefinitionError`. `credentials` are what an environment's bots are
-    signed with; it may raise `DefinitionError`, `SecretError` or `StoreError`. `warm` is called when a call that needs
-    an agent process is dialled, `prepare_recording` when one that is recorded is. `load_ears` blocks.
+    signed with; it may raise `DefinitionError`, `SecretError` or `StoreError`. `agents` returns where agents come from,
+    and is asked when a call that needs one is dialled; `prepare_recording` when one that is recorded is. `load_ears`
+    blocks.
     """
 
     store: Store
@@ -42,14 +43,13 @@ class Voice:
     clock: Clock
     ending: Ending
     note: Note
-    agents: AgentPort
+    agents: Callable[[], Awaitable[AgentPort]]
     define: Callable[[Agent, Call], AgentDefinition]
     credentials: Callable[[str], Awaitable[dict[str, str]]]
     load_ears: Callable[[], MakeHearing]
     prepare_recording: Callable[[], Awaitable[None]]
     open_recording: OpenRecording
     greeting: bytes
-    warm: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -60,6 +60,8 @@ class Seated:
     line: CallLine
     preparing: asyncio.Task[None] | None = None
     info: CallInfo | None = None
+    agents: AgentPort | None = None
+    """Where its agent comes from; None for one that lives in the line process."""
     fault: str | None = None
     answered_at: float | None = None
     """In the clock's monotonic seconds; None before the answer."""
@@ -168,16 +170,17 @@ class Conversations:
 
     async def _prepare(self, seated: Seated) -> None:
         try:
-            seated.info = await self._read(seated.call)
-            if seated.info.definition.record:
+            info = await self._read(seated.call)
+            if info.definition.record:
                 await self._voice.prepare_recording()
+            if info.definition.kind not in LINE_KINDS:
+                self.ears.want()
+                seated.agents = await self._voice.agents()
+            seated.info = info
         except (StoreError, SecretError, DefinitionError) as error:
             seated.fault = str(error)
         finally:
             seated.preparing = None
-        if seated.info is not None and seated.info.definition.kind not in LINE_KINDS:
-            self.ears.want()
-            self._voice.warm()
         self._begin(seated)
 
     async def _read(self, call: Call) -> CallInfo:
@@ -219,7 +222,7 @@ class Conversations:
 
     def _seat(self, seated: Seated, info: CallInfo, answered_at: float) -> None:
         voice, definition = self._voice, info.definition
-        if definition.kind in LINE_KINDS:
+        if seated.agents is None:
             recording = CallRecording(seated.line, definition, voice.open_recording)
             if recording.wanted:
                 seated.recording = recording
@@ -227,7 +230,7 @@ class Conversations:
             self._line_agents.begin(seated.call.id, definition.kind)
             return
         ear = self.ears.ear(definition)
-        parts = Parts(seated.line, info, voice.agents, voice.clock, answered_at, voice.open_recording, ear)
+        parts = Parts(seated.line, info, seated.agents, voice.clock, answered_at, voice.open_recording, ear)
         seated.conversation = Conversation(parts)
         seated.conversation.begin()
 
