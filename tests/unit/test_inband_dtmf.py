@@ -174,7 +174,7 @@ async def test_tones_count_only_where_the_peer_has_no_events_and_somebody_listen
 def test_a_lost_packet_does_not_make_two_presses_of_one() -> None:
     found: list[str] = []
     listening = Listening(lambda _tick: None, lambda digit, _ms: found.append(digit))
-    listening.tones = InbandDtmf()
+    listening.expect(held=False, tones=True)
     sound = keyed("5", 200, 100)
     for number in range(len(sound) // 160 + 10):
         frame = sound[number * 160 : number * 160 + 160]

@@ -156,6 +156,13 @@ class Line:
                 self._news.clear()
                 await self._news.wait()
 
+    async def marked(self, echo: tuple[str, bool], within: float = 5.0) -> None:
+        """Wait until a mark was echoed."""
+        async with asyncio.timeout(within):
+            while echo not in self.marks:
+                self._news.clear()
+                await self._news.wait()
+
     async def ended(self, within: float = 5.0) -> LegEnded:
         """Wait for the end of the only leg."""
         return await self.until(LegEnded, within)

@@ -42,8 +42,7 @@ async def greeted(line: Line, tap: RtpTap, port: int, greeting: bytes) -> str:
     """Place a call, play the greeting and wait until the far end heard as much."""
     call = await line.place(port)
     await line.until(Answered)
-    line.engine.send_audio(call, greeting)
-    await tap.received(frames=len(greeting) // 160 + 25)
+    await greeted_on(line, tap, call, greeting)
     return call
 
 
@@ -141,3 +140,49 @@ async def test_nothing_is_played_into_a_phone_that_only_rings(far_end: FarEnd, o
         line.engine.hangup(call, STOP)
         await assert_confirmed(line, far, Method.CANCEL)
         assert tap.frames == 0
+
+
+async def test_a_mark_is_echoed_when_the_far_end_has_what_was_before_it(far_end: FarEnd, open_line: OpenLine) -> None:
+    greeting = load_mulaw(GREETING)[:16_000]
+    with RtpTap() as tap:
+        far, line = far_end(media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        await line.until(Answered)
+        line.engine.send_audio(call, greeting)
+        line.engine.mark(call, "said")
+        line.engine.send_audio(call, greeting)
+        line.engine.mark(call, "interrupted")
+        await line.marked(("said", False))
+        await tap.received(frames=100)
+        assert tap.heard.count(greeting) == 1
+        assert line.engine.queued_ms(call) > 1000
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.BYE)
+        assert line.marks == [("said", False), ("interrupted", True)]
+        assert line.cuts == [call]
+
+
+async def test_ticks_hold_the_conversation_as_it_was_on_the_wire(far_end: FarEnd, open_line: OpenLine) -> None:
+    greeting = load_mulaw(GREETING)
+    with RtpTap(echo=True) as tap:
+        far, line = far_end(media_port=tap.port), await open_line()
+        call = await line.place(far.port)
+        await line.until(Answered)
+        line.engine.listen(call)
+        await greeted_on(line, tap, call, greeting)
+        line.engine.hangup(call, STOP)
+        await assert_confirmed(line, far, Method.BYE)
+    said = b"".join(tick.sent for tick in line.ticks)
+    heard = b"".join(tick.heard for tick in line.ticks)
+    assert greeting[: len(greeting) // 160 * 160] in said
+    pieces = [greeting[at : at + 4000] for at in range(0, len(greeting) - 3999, 4000)]
+    alike = [correlation(decode(piece), decode(heard)) for piece in pieces]
+    assert sum(each >= 0.95 for each in alike) >= len(pieces) - 2, f"a frame may be left out or put in: {alike}"
+    arrived = [tick.arrived for tick in line.ticks]
+    assert sum(arrived) >= 0.9 * len(arrived) - 10
+
+
+async def greeted_on(line: Line, tap: RtpTap, call: str, greeting: bytes) -> None:
+    """Play the greeting and wait until the far end heard as much."""
+    line.engine.send_audio(call, greeting)
+    await tap.received(frames=len(greeting) // 160 + 25)

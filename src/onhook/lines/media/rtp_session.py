@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable
 
-from onhook.lines.media.inband import InbandDtmf
 from onhook.lines.media.latch import Latch
 from onhook.lines.media.listening import Listening
 from onhook.lines.media.playout import Playout
@@ -213,13 +212,8 @@ class RtpSession:
 
     def _attend(self) -> None:
         """Let the listening know what the far end has said of itself."""
-        listening = self._listening
-        if listening is not None:
-            listening.held = self._held
-            if not self._has_tones:
-                listening.tones = None
-            elif listening.tones is None:
-                listening.tones = InbandDtmf()
+        if self._listening is not None:
+            self._listening.expect(held=self._held, tones=self._has_tones)
 
     def _on_event_key(self, digit: str, duration_ms: int) -> None:
         """Take a key by RFC 4733; whoever sends one does not send tones alone, whatever its SDP says."""
