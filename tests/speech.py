@@ -62,17 +62,21 @@ def talk(*parts: str | int, voice: str = "en-us", speed: int = 160, level_db: fl
 
 
 def _phone_band(pcm: Samples, rate: int) -> Samples:
-    """Resample to 8 kHz through the spectrum and keep 300 to 3400 Hz."""
+    """Resample to 8 kHz through the spectrum and keep 300 to 3400 Hz, with slopes that do not ring."""
+    pcm = np.concatenate((pcm, np.zeros(rate // 2)))
     length = round(len(pcm) * RATE / rate)
     spectrum = np.fft.rfft(pcm)[: length // 2 + 1]
     hertz = np.arange(len(spectrum)) * RATE / length
-    spectrum[(hertz < 300) | (hertz > 3400)] = 0
-    return np.fft.irfft(spectrum, length) * length / len(pcm)
+    gain = np.interp(hertz, [100, 300, 3400, 3700], [0, 1, 1, 0])
+    return np.fft.irfft(spectrum * gain, length) * length / len(pcm)
 
 
-def _trimmed(pcm: Samples, below_peak_db: float = 35.0) -> Samples:
-    loud = np.flatnonzero(np.abs(pcm) > np.abs(pcm).max() * 10 ** (-below_peak_db / 20))
-    return pcm[loud[0] : loud[-1] + 1]
+def _trimmed(pcm: Samples, below_loudest_db: float = 30.0) -> Samples:
+    """Cut off what is quieter, in steps of 10 ms."""
+    step = RATE // 100
+    power = np.mean(pcm[: len(pcm) // step * step].reshape(-1, step) ** 2, axis=1)
+    loud = np.flatnonzero(power > power.max() * 10 ** (-below_loudest_db / 10))
+    return pcm[loud[0] * step : (loud[-1] + 1) * step]
 
 
 # --- quiet, noise, tones --------------------------------------------------------------------------------
