@@ -40,7 +40,8 @@ class ScriptedAgent:
             self._recogniser.warm()
         talk = self._talk = Talk(definition, dialogue, speaker, media, self._recogniser if listens else None)
         await speaker.prepare(dialogue.opening)
-        talk.begin()
+        if self._talk is talk:
+            talk.begin()
 
     def on_audio(self, mulaw: bytes) -> None:
         """See `Agent`."""
@@ -68,11 +69,12 @@ class ScriptedAgent:
 
     async def stop(self, reason: str) -> None:
         """See `Agent`."""
-        self._talk.kill()
+        self.kill()
 
     def kill(self) -> None:
         """See `Agent`."""
         self._talk.kill()
+        self._talk = QuietAgent()
 
 
 @cache

@@ -58,8 +58,7 @@ class Recogniser:
         self._jobs: queue.Queue[Job | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
 
-    @staticmethod
-    def component() -> str:
+    def component(self) -> str:
         """Say `ok`, or what is missing."""
         return "ok" if importlib.util.find_spec("pocketsphinx") is not None else MISSING
 
