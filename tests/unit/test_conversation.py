@@ -208,6 +208,8 @@ async def test_the_agents_farewell_is_heard_whole_before_the_call_ends() -> None
     assert await bench.ended_for(call) == Cause("agent", Reason.AGENT_HANGUP, text="all said")
     (ended,) = await bench.noted(call, EventType.CONVERSATION_ENDED)
     assert ended["farewell"] == "played"
+    types = await bench.event_types(call.id)
+    assert types.index("call.turn") < types.index("call.stop_requested")
 
 
 async def test_neither_the_caller_nor_a_late_clear_cuts_a_farewell() -> None:

@@ -108,7 +108,7 @@ class Conversation:
         self._voicemail = Voicemail(
             self._line, self._clock, self._agent, hush=self._hush, cue=self._cue, ask=self._ask_farewell
         )
-        self.farewell = Farewell(self._line, self._clock, self._spoke_since, self._voicemail.on_played)
+        self.farewell = Farewell(self._line, self._clock, self._spoke_since, self._on_farewell_played)
         self._seat = Seat(parts.agents, self._on_agent)
         self._timers: dict[str, Timer] = {}
         self._conversing = False
@@ -345,6 +345,10 @@ class Conversation:
 
     def _ask_farewell(self, cause: Cause, limit_ms: int) -> bool:
         return self.farewell.ask(cause, limit_ms)
+
+    def _on_farewell_played(self) -> None:
+        self._mouth.close()
+        self._voicemail.on_played()
 
     def _prepare_goodbye(self, maximum_ms: int) -> None:
         """Have a farewell asked for shortly before the stored deadline, which ends the call in any case."""
