@@ -106,10 +106,21 @@ class Forgetful(EchoAgent):
             self.common = asyncio.create_task(asyncio.Event().wait())
 
 
+class RunsProgram(EchoAgent):
+    async def start(self, call: CallInfo, media: CallMedia) -> None:
+        await super().start(call, media)
+        self.program = await asyncio.create_subprocess_exec("sleep", "600")
+
+
 class Busy(EchoAgent):
-    """A key has it compute for ever."""
+    """A key has it set a mark, and then compute for ever."""
 
     def on_dtmf(self, digit: str) -> None:
+        self.media.mark("busy")
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._compute)  # The mark gets out first.
+
+    def _compute(self) -> None:
         while True:
             pass
 
@@ -136,6 +147,7 @@ ACTS: dict[str, type[EchoAgent]] = {
         StopSwallows,
         StopAndKillRaise,
         Forgetful,
+        RunsProgram,
         Busy,
         Flooding,
     )

@@ -103,7 +103,7 @@ async def nothing_left() -> AsyncIterator[None]:
 def belongings() -> Counter[str]:
     """Return the children, descriptors and threads of this process, and the tasks of this event loop, by name."""
     me = Path("/proc/self")
-    children = [f"child {pid}" for thread in (me / "task").iterdir() for pid in children_of(thread)]
+    children = [f"child {pid}" for pid in children_of("self")]
     descriptors = [str(link.readlink()).partition("[")[0] for link in (me / "fd").iterdir() if link.is_symlink()]
     threads = [thread.name for thread in threading.enumerate()]
     tasks = [str(task.get_coro()) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -112,12 +112,13 @@ def belongings() -> Counter[str]:
     return mine
 
 
-def children_of(thread: Path) -> list[str]:
-    """Return the process ids that a thread has started; a thread that has just ended has none."""
-    try:
-        return (thread / "children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+def children_of(process: int | str) -> list[int]:
+    """Return the process ids that the threads of a process have started."""
+    children: list[int] = []
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+            children += map(int, (thread / "children").read_text().split())
+    return children
 
 
 async def until(condition: Callable[[], bool], limit_s: float = 20) -> None:
@@ -365,6 +366,7 @@ async def test_a_busy_agent_costs_its_caller_nothing_and_its_process_is_killed(p
     line, other = await put_and_started(pool, "Busy"), await put_and_started(pool, "EchoAgent")
     (process,) = pool.pids()
     line.session.send(Dtmf("1"))
+    await line.until(MarkAsked)
     asked = time.monotonic()
     line.session.stop("over")
     assert time.monotonic() - asked < 0.01
@@ -423,6 +425,14 @@ async def test_a_process_that_was_killed_is_replaced(pool: AgentPool) -> None:
     assert pool.pids() != [process]
     await put_and_started(pool, "EchoAgent")
     assert (pool.counters.killed, pool.counters.lost) == (0, 1)
+
+
+async def test_what_a_killed_process_had_started_is_killed_too(pool: AgentPool) -> None:
+    await put_and_started(pool, "RunsProgram")
+    (process,) = pool.pids()
+    (program,) = children_of(process)
+    os.kill(process, signal.SIGKILL)
+    assert await has_ended(program)
 
 
 async def test_a_process_that_does_not_read_loses_audio_and_is_killed_when_messages_pile_up(pool: AgentPool) -> None:
@@ -489,14 +499,16 @@ async def test_processes_that_are_wedged_do_not_hold_up_the_end_of_the_pool() ->
         assert [line.messages[-1] for line in lines] == [Gone(clean=False), Gone(clean=True)]
 
 
-async def test_agent_processes_die_with_their_parent_even_when_stopped() -> None:
+async def test_agent_processes_die_with_their_parent_even_when_stopped_or_busy() -> None:
     parent = await asyncio.create_subprocess_exec(
         sys.executable, str(HERE / "parent.py"), stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    pids = [int(pid) for pid in (await asyncio.wait_for(parent.stdout.readline(), 20)).split()]
-    assert len(pids) == 2
-    os.kill(pids[0], signal.SIGSTOP)
+    busy, stopped = [int(pid) for pid in (await asyncio.wait_for(parent.stdout.readline(), 20)).split()]
+    os.kill(stopped, signal.SIGSTOP)
     parent.kill()
     await parent.wait()
-    assert await asyncio.gather(*(has_ended(pid) for pid in pids)) == [True, True]
+    survivors = [pid for pid in (busy, stopped) if not await has_ended(pid)]
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert survivors == []
