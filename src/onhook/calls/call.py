@@ -47,17 +47,31 @@ class EventType(StrEnum):
     VOICEMAIL_LEFT = "call.voicemail_left"
     CONVERSATION_ENDED = "call.conversation_ended"
     RECORDING = "call.recording"
+    STOP_SCHEDULED = "call.stop_scheduled"
+    STOP_UNSCHEDULED = "call.stop_unscheduled"
+    FAREWELL_STARTED = "call.farewell_started"
     STOP_REQUESTED = "call.stop_requested"
     ENDED = "call.ended"
     PROOF_UPDATED = "proof.updated"
 
 
+Farewell = Literal["played", "truncated", "skipped"]
+"""What became of the last words: heard to their end, cut off, or never begun."""
+
+
 class Stop(msgspec.Struct, frozen=True):
-    """The first stop of a call; later stops return it as it stands."""
+    """The first stop of a call; later stops return it as it stands.
+
+    `request_id` is the HTTP request that asked for it, `bulk_id` the bulk stop that it belongs to. `farewell` is None
+    for a stop that was to say nothing.
+    """
 
     requested_at: int
     cause: Cause
     result: Result = Result.PENDING
+    request_id: str | None = None
+    bulk_id: str | None = None
+    farewell: Farewell | None = None
 
 
 DataStorage = Literal["everything", "everything_except_pii", "basic_attributes_only"]

@@ -6,6 +6,7 @@ import apsw
 import msgspec
 
 from onhook.store.outbox import WebhookEndpoint
+from onhook.store.records import BulkStop, DialBlock
 from onhook.store.store import Agent, ApiKey, ConflictError, Environment, Number, R, Record, TrunkRecord
 
 KINDS: dict[type[Record], str] = {
@@ -15,6 +16,8 @@ KINDS: dict[type[Record], str] = {
     Number: "number",
     Agent: "agent",
     WebhookEndpoint: "webhook_endpoint",
+    DialBlock: "dial_block",
+    BulkStop: "bulk_stop",
 }
 """The name of each kind in the table; written into databases, so never changed."""
 assert set(KINDS) == set(get_args(Record))  # noqa: S101 - a kind without a name is a slip of ours

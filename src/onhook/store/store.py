@@ -13,12 +13,15 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from onhook.calls.call import Call, DataStorage, Dialect, Direction, Event, EventType
+from onhook.calls.call import Call, DataStorage, Dialect, Direction, Event, EventType, Farewell
 from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
+from onhook.store.audit import AuditLog
 from onhook.store.idempotency import OnceRequests
 from onhook.store.outbox import Outbox, WebhookEndpoint
+from onhook.store.records import BulkStop, BulkStops, DialBlock
+from onhook.store.timers import DueTimer, Timers
 
 
 class StoreError(Exception):
@@ -27,6 +30,14 @@ class StoreError(Exception):
 
 class ConflictError(StoreError):
     """A unique value (a number, a name) is taken already."""
+
+
+class DialBlockedError(StoreError):
+    """The call was not created: a dial block of its environment keeps its INVITE from leaving."""
+
+    def __init__(self, block_id: str) -> None:
+        super().__init__(f"dialling is blocked by {block_id}")
+        self.block_id = block_id
 
 
 # --- configuration objects -------------------------------------------------------------------------
@@ -41,7 +52,10 @@ class Environment(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """A key, known by the SHA-256 of its token. `secret` is the token encrypted, for keys that sign."""
+    """A key, known by the SHA-256 of its token. `secret` is the token encrypted, for keys that sign.
+
+    `scopes` are what it may do; an empty tuple is everything.
+    """
 
     id: str
     environment_id: str
@@ -51,6 +65,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_at: int
     revoked_at: int | None = None
     secret: str | None = None
+    scopes: tuple[str, ...] = ()
 
 
 class TrunkRecord(msgspec.Struct, frozen=True):
@@ -101,8 +116,8 @@ class Agent(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-Record = Environment | ApiKey | TrunkRecord | Number | Agent | WebhookEndpoint
-R = TypeVar("R", Environment, ApiKey, TrunkRecord, Number, Agent, WebhookEndpoint)
+Record = Environment | ApiKey | TrunkRecord | Number | Agent | WebhookEndpoint | DialBlock | BulkStop
+R = TypeVar("R", Environment, ApiKey, TrunkRecord, Number, Agent, WebhookEndpoint, DialBlock, BulkStop)
 
 
 # --- calls: commands and what they find -------------------------------------------------------------
@@ -132,7 +147,7 @@ class StopOrder(msgspec.Struct, frozen=True):
     """Stop one call of an environment. `agent_id` narrows the look-up as TalkOver needs.
 
     `call_id` is the call's id or, with `or_sip_call_id`, its SIP Call-ID. `environment_id` None is the
-    system's own reach over all environments.
+    system's own reach over all environments. `request_id`, `bulk_id` and `farewell` go into the stop's record.
     """
 
     call_id: str
@@ -141,6 +156,9 @@ class StopOrder(msgspec.Struct, frozen=True):
     environment_id: str | None = None
     agent_id: str | None = None
     or_sip_call_id: bool = False
+    request_id: str | None = None
+    bulk_id: str | None = None
+    farewell: Farewell | None = None
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -222,14 +240,18 @@ MAX_PAGE = 1000
 
 
 class Due(msgspec.Struct, frozen=True):
-    """What a sweep found: calls to dial, live calls past their deadline, calls in `ending`; oldest first."""
+    """What a sweep found, oldest first: calls to dial, live calls past their deadline, calls in `ending`, timers.
+
+    No dial block means a call of `to_dial`: those that one holds back keep no other from its turn.
+    """
 
     to_dial: tuple[Call, ...] = ()
     overdue: tuple[Call, ...] = ()
     ending: tuple[Call, ...] = ()
+    timers: tuple[DueTimer, ...] = ()
 
 
-class Store(Outbox, OnceRequests, Protocol):
+class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Protocol):
     """Durable state. Every write that logs an event queues its deliveries with it (see `outbox`)."""
 
     async def open(self) -> None:
@@ -275,7 +297,8 @@ class Store(Outbox, OnceRequests, Protocol):
     async def create_call(self, call: Call) -> None:
         """Insert a call in `scheduled` or `dialing` with its `call.created` event.
 
-        Raises `ConflictError` for a taken id, ValueError for a call that is over.
+        Raises `ConflictError` for a taken id, `DialBlockedError` for a call in `dialing` that a dial block means,
+        ValueError for a call that is over. One in `scheduled` is created, and waits for the block's release.
         """
         ...
 
@@ -296,11 +319,14 @@ class Store(Outbox, OnceRequests, Protocol):
         ...
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
-        """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
+        """Move `scheduled` to `dialing` and set the deadline; False when the state, or a dial block, forbids it."""
         ...
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
-        """Store the engine's snapshot. With `before_invite`, only before an answer or a stop; False otherwise."""
+        """Store the engine's snapshot.
+
+        With `before_invite`, only before an answer or a stop, and while no dial block means the call; False otherwise.
+        """
         ...
 
     async def snapshots(self) -> dict[str, bytes]:
@@ -316,7 +342,7 @@ class Store(Outbox, OnceRequests, Protocol):
 
         First writer wins: a call that is over already is returned as it stands, `first=False`. None when no
         call of that reach exists. Sets `outcome`, `cause`, `ended_at` (= `order.at`) and `stop`; logs
-        `call.stop_requested`.
+        `call.stop_requested`; deletes the call's timers. The first stop is written into the audit log.
         """
         ...
 
