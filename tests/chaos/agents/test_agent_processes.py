@@ -369,7 +369,7 @@ async def test_a_busy_agent_costs_its_caller_nothing_and_its_process_is_killed(p
     await line.until(MarkAsked)
     asked = time.monotonic()
     line.session.stop("over")
-    assert time.monotonic() - asked < 0.01
+    assert time.monotonic() - asked < 0.05
     assert await other.until(Lost) == Lost("the agent's process was killed: it hangs")
     assert time.monotonic() - asked < 3.5
     assert line.messages[-1] == Gone(clean=False)
