@@ -101,7 +101,7 @@ class Cloud:
             if transport is None:
                 continue
             if temper is Temper.HALF_DEAD:
-                transport.pause_reading()  # type: ignore[attr-defined]
+                transport.pause_reading()
             elif temper is Temper.CUT:
                 self._abort(request)
             elif temper in REFUSALS and not socket.closed:
@@ -127,10 +127,12 @@ class Cloud:
         self.watch.add(request.transport, request.path)
         self.headers[request.path] = dict(request.headers)
         if self.temper is Temper.CUT:
+            self._note(request.path, None)
             self._abort(request)
+            await asyncio.Event().wait()
         if self.temper is Temper.HALF_DEAD:
             self._note(request.path, None)
-            request.transport.pause_reading()  # type: ignore[attr-defined]
+            request.transport.pause_reading()
             await asyncio.Event().wait()
         if self.temper in REFUSALS:
             self._note(request.path, None)
@@ -301,7 +303,9 @@ class Cloud:
         deltas += [{"content": f"{word} "} for word in text.split()]
         for index, (name, arguments) in enumerate(calls):
             function = {"name": name, "arguments": ""}
-            deltas.append({"tool_calls": [{"index": index, "id": f"c{index}", "type": "function", "function": function}]})
+            deltas.append(
+                {"tool_calls": [{"index": index, "id": f"c{index}", "type": "function", "function": function}]}
+            )
             whole = json.dumps(arguments)
             for part in (whole[:5], whole[5:]):
                 deltas.append({"tool_calls": [{"index": index, "function": {"arguments": part}}]})

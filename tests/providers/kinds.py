@@ -38,9 +38,7 @@ def _chain(name: str, *, stt: str, tts: str) -> Kind:
     return Kind(name, ChainAgent, definition, streams=stt == "deepgram")
 
 
-REALTIME = Kind(
-    "realtime", RealtimeAgent, AgentDefinition(AgentKind.OPENAI_REALTIME, prompt="Be kind."), streams=True
-)
+REALTIME = Kind("realtime", RealtimeAgent, AgentDefinition(AgentKind.OPENAI_REALTIME, prompt="Be kind."), streams=True)
 CHAIN = _chain("chain-deepgram-elevenlabs", stt="deepgram", tts="elevenlabs")
 CHAIN_OPENAI = _chain("chain-openai", stt="openai", tts="openai")
 KINDS = [REALTIME, CHAIN, CHAIN_OPENAI]

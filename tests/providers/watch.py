@@ -6,7 +6,7 @@ import socket
 
 
 class Watched:
-    """One connection of ours as a provider; `closed_at` by the loop's clock."""
+    """One connection of ours as a provider, and what it was last used for; `closed_at` by the loop's clock."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -25,10 +25,11 @@ class Watch:
         self._loop.add_reader(self._epoll.fileno(), self._on_events)
 
     def add(self, transport: asyncio.BaseTransport, path: str) -> Watched:
-        """Watch a connection; one that is watched already is returned as it is."""
+        """Watch a connection; one that is watched already has a new use."""
         raw: socket.socket = transport.get_extra_info("socket")
         known = self._by_descriptor.get(raw.fileno())
         if known is not None and not known.closed.is_set():
+            known.path = path
             return known
         watched = self._by_descriptor[raw.fileno()] = Watched(path)
         self.all.append(watched)

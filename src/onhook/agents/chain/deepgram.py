@@ -75,6 +75,8 @@ class DeepgramEar:
         self._speaks = False
         self._finals: list[_Alternative] = []
         self._interim: _Alternative | None = None
+        self._is_settled = False  # Deepgram has heard an end of speech and no word since
+        self._flushes = 0  # asked for and not answered
         self._until = 0.0  # of the stream, in s: what is before belongs to turns that were reported
         self._now = 0.0  # how far results have come
         self._timer: asyncio.TimerHandle | None = None
@@ -92,12 +94,17 @@ class DeepgramEar:
             self._socket.send(mulaw)
 
     def on_speech(self, speech: Speech) -> None:
-        """Ask for the last result when the caller has ended."""
+        """End the turn when the caller has ended and Deepgram has, too; else ask it for its last result."""
         self._speaks = speech.started
         self._lift()
-        if not speech.started and self._socket is not None:
-            self._socket.send(FINALIZE)
-            self._timer = asyncio.get_running_loop().call_later(FINAL_LIMIT_S, self._turn_over)
+        if speech.started or self._socket is None:
+            return
+        if self._is_settled:
+            self._turn_over()
+            return
+        self._flushes += 1
+        self._socket.send(FINALIZE)
+        self._timer = asyncio.get_running_loop().call_later(FINAL_LIMIT_S, self._turn_over)
 
     async def close(self) -> None:
         """Say that no more comes, and close."""
@@ -123,18 +130,22 @@ class DeepgramEar:
         if self._now <= self._until or not result.channel.alternatives:
             return
         best = result.channel.alternatives[0]
-        if not result.is_final:
+        if result.is_final:
+            self._interim = None
+            self._finals.append(best)
+        elif best.transcript:
             self._interim = best
-            return
-        self._interim = None
-        self._finals.append(best)
-        if (result.speech_final or result.from_finalize) and not self._speaks:
+        self._is_settled = result.speech_final or (self._is_settled and not best.transcript)
+        if result.from_finalize:
+            self._flushes = max(0, self._flushes - 1)
+        if (result.from_finalize or result.speech_final) and self._flushes == 0 and not self._speaks:
             self._turn_over()
 
     def _turn_over(self) -> None:
         self._lift()
         parts = self._finals if self._interim is None else [*self._finals, self._interim]
         self._finals, self._interim, self._until = [], None, self._now
+        self._is_settled, self._flushes = False, 0
         words = [word for part in parts for word in part.words]
         text = " ".join(part.transcript for part in parts if part.transcript)
         self._on_heard(Heard(text, tuple(_word(word) for word in words)))
