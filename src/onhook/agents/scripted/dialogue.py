@@ -17,7 +17,8 @@ REPEAT = ("repeat", "repeat that")
 DECOYS = ("hello", "who is this")
 """What people say on the phone without answering. Were these not in the grammar, they would be heard as answers."""
 GOODBYE_KEY, REPEAT_KEY = "#", "*"
-YES, NO = ("yes", "yeah", "yes please", "sure"), ("no", "nope", "no thank you")
+YES, NO = ("yes", "yes please", "sure"), ("no", "no thank you")
+"""A `yeah` is heard as yes, a `nope` as no."""
 YES_KEY, NO_KEY = "1", "2"
 
 _OWN_RETRIES = 2

@@ -51,12 +51,13 @@ class Job:
 
 
 class Recogniser:
-    """Tells which of a few phrases was said. To be used from any thread."""
+    """Tells which of a few phrases was said. To be used from one event loop."""
 
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
         self._command = command
         self._jobs: queue.Queue[Job | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
+        self._unknown: set[str] = set()
 
     def component(self) -> str:
         """Say `ok`, or what is missing."""
@@ -74,10 +75,14 @@ class Recogniser:
             return None
         try:
             async with asyncio.timeout(ANSWER_LIMIT_S):
-                return await asyncio.wrap_future(job.future)
+                result = await asyncio.wrap_future(job.future)
         except TimeoutError:
             logger.warning("the recogniser took too long")
             return None
+        if result is not None and not self._unknown.issuperset(result.unknown):
+            self._unknown.update(result.unknown)
+            logger.warning("words of a script that the recogniser does not know: %s", ", ".join(result.unknown))
+        return result
 
     def close(self) -> None:
         """End the child and the thread. Blocks for a second at most."""
@@ -113,6 +118,8 @@ class Recogniser:
                     result = child.ask(job.request)
             except (LostError, OSError) as error:
                 logger.warning("the recogniser is lost: %s", error)
+                if child is not None:
+                    self.warm()
                 child = None
             if job.future.set_running_or_notify_cancel():
                 job.future.set_result(result)
