@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from tests.providers.cloud import LOSSES, REFUSALS, Cloud, Temper
-from tests.providers.kinds import KINDS, QUICK, STATES, Kind, caller_talks
+from tests.providers.kinds import CHAIN, CHAIN_OPENAI, FRAME, KINDS, QUICK, REALTIME, STATES, Kind, caller_talks
 from tests.providers.line import FakeLine
 
 from onhook.agents.agent import STOP_LIMIT_S, Agent, AgentError
+from onhook.agents.messages import Speech
 from onhook.agents.providers.deadlines import USUAL
 
 pytestmark = pytest.mark.contract
@@ -192,3 +193,24 @@ async def test_a_missing_key_is_named(
 async def test_an_option_that_is_not_known_is_named(kind: Kind, cloud: Cloud, line: FakeLine) -> None:
     with pytest.raises(AgentError, match="base_url"):
         await kind.create(USUAL).start(kind.call(options={"base_url": "http://elsewhere.example"}), line)
+
+
+@pytest.mark.parametrize("kind", [REALTIME, CHAIN, CHAIN_OPENAI], ids=lambda kind: kind.name)
+async def test_a_provider_that_has_long_read_nothing_is_cut_all_the_same(
+    kind: Kind, cloud: Cloud, line: FakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unsent fills all buffers then, and an orderly end would wait behind it for ever."""
+    monkeypatch.setattr("onhook.agents.providers.websocket.MAX_WAITING", 100_000)
+    agent = kind.create(USUAL)
+    await agent.start(kind.call(agent_speaks_first=False), line)
+    cloud.become(Temper.HALF_DEAD)
+    agent.on_speech(Speech(started=True, at_ms=0))
+    for _ in range(6_000):
+        agent.on_audio(FRAME)
+    agent.on_speech(Speech(started=False, at_ms=60_000))
+    if kind is CHAIN_OPENAI:
+        await cloud.until("/audio/transcriptions")
+    else:
+        await asyncio.sleep(0.3)  # for the buffers to fill: nothing tells when they have
+
+    await _stop(agent, cloud)
