@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from onhook.agents.reading import OWN
+from onhook.agents.words import RETELL, TALKOVER
 from onhook.cli import app
 from onhook.settings import Settings
 from onhook.webhooks.breaker import FAILURES as BREAKER_FAILURES
@@ -124,6 +126,12 @@ def test_the_retries_that_the_webhook_page_shows_are_those_that_are_made() -> No
         assert words in page
     for words in ("five failures in a row", "half a minute", "up to ten minutes", "at most eight deliveries"):
         assert words in " ".join(page.split())
+
+
+def test_the_page_about_settings_names_each_one_in_all_words() -> None:
+    named = set(re.findall(r"`([a-z_.]+)`", (DOCS / "reference" / "agents.md").read_text()))
+    assert set(OWN) | set(TALKOVER) | set(RETELL) <= named
+    assert {name for name in named if name.startswith("idle.")} <= set(OWN)
 
 
 def test_the_readme_fits_on_two_screens() -> None:

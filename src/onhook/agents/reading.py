@@ -28,7 +28,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "initial_delay_ms": (0, 60_000),
     "start_timeout_ms": (500, 60_000),
     "media_timeout_ms": (1_000, 3_600_000),
-    "both_silent_ms": (1_000, 86_400_000),
+    "both_silent_ms": (500, 86_400_000),
     "drain_ms": (0, 60_000),
     "max_tool_calls": (1, 1_000),
     "idle.after_ms": (500, 3_600_000),

@@ -84,7 +84,7 @@ class PutAgent(Request):
     ring_timeout_ms: RingTimeout = 60_000
     settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="What it says and how: docs/how-to/choose-an-agent.md",
+        description="What it says and how: docs/reference/agents.md",
         examples=[{"initial_message": "Hello {{name}}.", "idle": {"after_ms": 10000}}],
     )
 
