@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.providers.cloud import TONE, Cloud
+from tests.providers.cloud import TONE, Cloud, Temper
 from tests.providers.kinds import FRAME, QUICK, REALTIME
 from tests.providers.line import FakeLine
 
@@ -209,6 +209,22 @@ async def test_a_provider_lost_in_the_farewell_does_not_keep_the_call(
 
     await cloud.until("response.create")
     assert (await line.first("hang_up"))[1] is True
+    assert line.all("fail") == []
+
+
+async def test_a_provider_that_goes_after_the_agent_hung_up_is_no_loss(
+    start: Start, cloud: Cloud, line: FakeLine
+) -> None:
+    agent = await start()
+    agent.on_cue(Cue(CueKind.FAREWELL, "Bye."))
+    await line.first("hang_up")
+
+    cloud.become(Temper.CUT)
+    agent.on_audio(FRAME)
+    await cloud.watch.all[0].closed.wait()
+    await agent.stop("over")
+
+    assert len(line.all("hang_up")) == 1
     assert line.all("fail") == []
 
 

@@ -7,9 +7,6 @@ what was heard. The API has no temperature. Written against loopback fakes, not 
 import asyncio
 import base64
 import logging
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -17,11 +14,11 @@ from onhook.agents import tools
 from onhook.agents.agent import AgentError, CallMedia, QuietAgent
 from onhook.agents.definition import BargeIn
 from onhook.agents.messages import CallInfo, Cue, CueKind, Speech
-from onhook.agents.openai_events import ALREADY_ACTIVE, EventType, OutputItem, RealtimeOptions, ServerEvent, session
+from onhook.agents.openai_events import ALREADY_ACTIVE, OutputItem, RealtimeOptions, ServerEvent, session
 from onhook.agents.openai_responses import ModelSpeech, Responses
+from onhook.agents.openai_session import RealtimeSession
 from onhook.agents.providers.deadlines import USUAL, Deadline, Limits
-from onhook.agents.providers.environment import OPENAI, ProviderError, readiness
-from onhook.agents.providers.websocket import ProviderSocket
+from onhook.agents.providers.environment import OPENAI, readiness
 from onhook.agents.turns import Hearing, Keypad
 
 log = logging.getLogger(__name__)
@@ -36,23 +33,17 @@ class RealtimeAgent(QuietAgent):
     """One session with the model."""
 
     def __init__(self, limits: Limits = USUAL) -> None:
-        self._limits = limits
         self._call: CallInfo
         self._media: CallMedia
         self._toolbox: tools.Toolbox
         self._hearing: Hearing
         self._speech: ModelSpeech
-        self._socket = ProviderSocket(OPENAI.name, limits, self._take, self._lost)
         self._deadline = Deadline(self._late)
         self._keypad = Keypad(self._keys)
-        self._settled = asyncio.Event()  # the session is accepted, or refused for the reason below
-        self._refusal: str | None = None
         self._delay: asyncio.TimerHandle | None = None
         self._listens = False
-        self._responses = Responses(self._send, self._deadline, limits)
         self._ending: str | None = None  # why we hang up after the next response
-        self._handlers = {
-            "session.updated": self._on_session_updated,
+        handlers = {
             "error": self._on_error,
             "input_audio_buffer.speech_started": self._on_speech_started,
             "input_audio_buffer.committed": self._on_committed,
@@ -63,6 +54,8 @@ class RealtimeAgent(QuietAgent):
             "response.output_audio_transcript.done": self._on_text_done,
             "response.done": self._on_response_done,
         }
+        self._session = RealtimeSession(limits, handlers, self._lost)
+        self._responses = Responses(self._session.send, self._deadline, limits)
 
     async def start(self, call: CallInfo, media: CallMedia) -> None:
         """Open the session and configure it. Raises `AgentError`."""
@@ -71,27 +64,17 @@ class RealtimeAgent(QuietAgent):
         except msgspec.ValidationError as error:
             raise AgentError(f"options: {error}") from error
         self._call, self._media = call, media
-        self._hearing, self._speech = Hearing(media), ModelSpeech(media, self._send)
+        self._hearing, self._speech = Hearing(media), ModelSpeech(media, self._session.send)
         self._toolbox = tools.Toolbox(call, media)
         configuration = session(call.definition, options, tools.instructions(call), self._toolbox.tools)
-        key, url = OPENAI.key(), OPENAI.websocket_url(f"/realtime?model={quote(options.model)}")
-        try:
-            async with asyncio.timeout(self._limits.connect):
-                await self._socket.open(url, {"Authorization": f"Bearer {key}"})
-                self._send({"type": "session.update", "session": configuration})
-                await self._settled.wait()
-        except TimeoutError as error:
-            self._socket.abort()
-            raise ProviderError(f"{OPENAI.name} did not accept the session in time") from error
-        if self._refusal is not None:
-            raise ProviderError(self._refusal)
+        await self._session.open(options.model, configuration)
         self._listens = True
         self._delay = asyncio.get_running_loop().call_later(call.definition.initial_delay_ms / 1000, self._greet)
 
     def on_audio(self, mulaw: bytes) -> None:
         """Pass on the caller's voice; not while we say goodbye, which nothing shall interrupt."""
         if self._listens and self._ending is None:
-            self._send({"type": "input_audio_buffer.append", "audio": mulaw})
+            self._session.send({"type": "input_audio_buffer.append", "audio": mulaw})
 
     def on_dtmf(self, digit: str) -> None:
         """Collect a key."""
@@ -127,12 +110,12 @@ class RealtimeAgent(QuietAgent):
     async def stop(self, reason: str) -> None:
         """Close the session."""
         self._let_go()
-        await self._socket.close()
+        await self._session.close()
 
     def kill(self) -> None:
         """Cut the connection."""
         self._let_go()
-        self._socket.abort()
+        self._session.abort()
 
     # --- what we ask of the model ---
 
@@ -150,7 +133,7 @@ class RealtimeAgent(QuietAgent):
     def _tell(self, text: str) -> None:
         content = [{"type": "input_text", "text": text}]
         item = {"type": "message", "role": "system", "content": content}
-        self._send({"type": "conversation.item.create", "item": item})
+        self._session.send({"type": "conversation.item.create", "item": item})
 
     def _respond(self, wanted: str | None = None, **more: str) -> None:
         """Ask for a response, after the present one. Its instructions replace the session's, so they repeat them."""
@@ -163,29 +146,14 @@ class RealtimeAgent(QuietAgent):
         self._ending = reason
         self._respond(wanted, tool_choice="none")
 
-    def _send(self, event: Mapping[str, Any]) -> None:
-        """Queue an event; bytes in it become base64."""
-        self._socket.send(msgspec.json.encode(event).decode())
-
     # --- what the provider says ---
-
-    def _take(self, message: str | bytes) -> None:
-        try:
-            handler = self._handlers.get(msgspec.json.decode(message, type=EventType).type)
-            if handler is not None:
-                handler(msgspec.json.decode(message, type=ServerEvent))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProviderError(f"{OPENAI.name} sent what is no event") from error
-
-    def _on_session_updated(self, _event: ServerEvent) -> None:
-        self._settled.set()
 
     def _on_error(self, event: ServerEvent) -> None:
         error = event.error
         if error is not None and error.code == ALREADY_ACTIVE and self._responses.refused():
             return
-        if error is None or error.is_fatal or not self._settled.is_set():
-            self._socket.abort()
+        if error is None or error.is_fatal:
+            self._session.abort()
             self._lost(f"{OPENAI.name} reported an error: {error}")
         else:
             log.info("call %s: OpenAI did not take an event: %s", self._call.call_id, error)
@@ -222,7 +190,7 @@ class RealtimeAgent(QuietAgent):
         response = event.response
         if response is None or response.status == "failed":
             details = None if response is None else response.status_details
-            self._socket.abort()
+            self._session.abort()
             self._lost(f"{OPENAI.name} failed to respond: {details and details.error}")
             return
         calls = [item for item in response.output if item.type == "function_call"]
@@ -244,7 +212,7 @@ class RealtimeAgent(QuietAgent):
         for call in calls:
             ran = self._toolbox.run(call.name or "", call.arguments or "")
             item = {"type": "function_call_output", "call_id": call.call_id, "output": ran.result}
-            self._send({"type": "conversation.item.create", "item": item})
+            self._session.send({"type": "conversation.item.create", "item": item})
             farewell = ran.farewell or farewell
         return farewell
 
@@ -263,17 +231,16 @@ class RealtimeAgent(QuietAgent):
         self._media.hang_up(reason, drain=True)
 
     def _late(self, seconds: float) -> None:
-        self._socket.abort()
+        self._session.abort()
         self._lost(f"{OPENAI.name} sent nothing for {seconds:g} s")
 
     def _lost(self, error: str) -> None:
-        """Take the loss of the provider: no start, no farewell, or no agent any more."""
-        if not self._settled.is_set():
-            self._refusal = error
-            self._settled.set()
-        elif self._ending is not None:
+        """Take the loss of the provider: a farewell is over, or there is no agent any more."""
+        if not self._listens:
+            return
+        if self._ending is not None:
             self._hang_up(self._ending)
-        elif self._listens:
+        else:
             self._let_go()
             self._media.fail(error)
 
@@ -284,6 +251,3 @@ class RealtimeAgent(QuietAgent):
         self._keypad.lift()
         if self._delay is not None:
             self._delay.cancel()
-        if not self._settled.is_set():
-            self._refusal = f"{OPENAI.name}: stopped while starting"
-            self._settled.set()

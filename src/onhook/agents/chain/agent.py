@@ -190,15 +190,16 @@ class ChainAgent(QuietAgent):
     # --- the end ---
 
     def _hang_up(self, reason: str) -> None:
-        if not self._is_over:
-            self._let_go()
-            self._media.hang_up(reason, drain=True)
+        self._let_go()
+        self._media.hang_up(reason, drain=True)
 
     def _lost(self, error: str) -> None:
         """Take the loss of a provider: a farewell is over, or there is no agent any more."""
+        if self._is_over:
+            return
         if self._ending is not None:
             self._hang_up(self._ending)
-        elif not self._is_over:
+        else:
             self._let_go()
             self._media.fail(error)
 
