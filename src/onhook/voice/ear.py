@@ -85,7 +85,7 @@ class Ear:
 
         `agent_speaking` is whether something is being played: only that can be interrupted.
         """
-        self._echo.sent(tick.sent)
+        self._echo.hear(tick.sent, tick.heard)
         self._unjudged += len(tick.heard)
         events: list[EarEvent] = []
         for window in self._vad.hear(tick.heard):
@@ -100,14 +100,13 @@ class Ear:
 
     def _judge(self, window: Window, end_ms: int, agent_speaking: bool) -> Hearing:
         """Tell the caller's voice from noise, and from what comes back of the agent's."""
-        loud = self._noise.loud(window.level) and window.level > self._echo.level()
+        loud = self._noise.loud(window.level) and window.level > self._echo.level
         surely = (self._over_agent if agent_speaking else _ALONE).probability
         if self._turn.speaking:
             voiced = loud and window.probability >= surely - _HYSTERESIS
         else:
-            voiced = window.level > self._echo.level() and window.probability >= surely
+            voiced = window.level > self._echo.level and window.probability >= surely
         self._noise.hear(window.level, voiced=voiced)
-        self._echo.heard(window.level)
         if voiced:
             self._last_under_echo = self._echo.up
         return Hearing(end_ms, voiced=voiced, loud=loud)

@@ -1,39 +1,37 @@
-"""How loud a sound must be to count: louder than the line's noise, and than what comes back of our own voice.
-
-No echo is cancelled; it is bounded by its level. It is at most so much below what we sent in the last half second,
-and how much that is on this line is learned while only we speak.
-"""
+"""How loud a sound must be to count: louder than the line's noise, and than what comes back of our own voice."""
 
 from array import array
 from collections import deque
 from functools import cache
+from itertools import pairwise
 from math import log10
 
 from onhook.lines.media.g711 import mulaw_to_linear
 
-_TAIL_TICKS = 25
-"""How long what we sent may come back: 500 ms of ticks."""
+_QUIETEST_DB = -70.0
+"""No line is taken to be quieter."""
+_NOISIEST_START_DB = -45.0
+"""No line is taken to be noisier from its first window, which may be speech already."""
+_STANDS_OUT_DB = 3.0
+_FALLS = 0.5
+_RISES = 0.06
+"""How much of the way the noise floor goes to a quieter window, and to a louder one without voice."""
 
-_LEARN_WINDOWS = 31
-"""Windows, about a second, without a louder sound that prove a lower echo."""
-
-_CAUTIOUS_DB = -10.0
-"""The echo that is assumed of a line not known yet, relative to what we sent."""
-
-_LOUDEST_DB = 0.0
-_STEP_DB = 3.0
-"""How much louder the echo is assumed to be after each doubt."""
-
+_DELAYS = 25
+"""How late what we sent may come back, in ticks: 500 ms. A delay between two ticks spreads over both."""
+_UNKNOWN_DB = -6.0
+"""What is assumed to come back at a delay that nothing is known of, relative to what we sent."""
+_LEARN_DB = 1.0
+"""How much less may come back with each tick that proves it; no single tick proves much, for echoes smear."""
+_FORGET_DB = 0.04
+"""How much more may come back with each tick that says nothing: 2 dB each second."""
 _MARGIN_DB = 4.0
 _SILENT_DB = -55.0
 """What we send below this level makes no echo that matters."""
-
-_QUIETEST_DB = -70.0
-"""No line is taken to be quieter."""
-_STANDS_OUT_DB = 6.0
-_FALLS = 0.5
-_RISES = 0.03
-"""How much of the way the noise floor goes to a quieter window, and to a louder one without voice."""
+_COARSE_DB = -62.0
+"""Below this level mu-law is too coarse to carry an echo faithfully."""
+_BAR_TICKS = 3
+"""Ticks that a window of the model may touch."""
 
 _SILENCE = b"\xff" * 160
 _FLOOR_DB = -100.0
@@ -43,10 +41,14 @@ class NoiseFloor:
     """Follows the noise of one line."""
 
     def __init__(self) -> None:
-        self._level = _QUIETEST_DB
+        self._level = 0.0
+        self._fresh = True
 
     def loud(self, level: float) -> bool:
         """Say whether a window of this level stands out of the noise."""
+        if self._fresh:
+            self._fresh = False
+            self._level = min(max(level, _QUIETEST_DB), _NOISIEST_START_DB)
         return level > self._level + _STANDS_OUT_DB
 
     def hear(self, level: float, *, voiced: bool) -> None:
@@ -57,40 +59,45 @@ class NoiseFloor:
 
 
 class EchoBar:
-    """Follows what one call sends and hears."""
+    """Bounds the echo of what one call sends, tick by tick. Nothing is cancelled.
+
+    For each delay it keeps how much at most can come back: an echo at that delay is never louder than what was heard
+    at that time. A delay at which there is no echo is so ruled out by the first ticks in which we talk into a silent
+    line, and the true one settles at the true loss.
+    """
 
     def __init__(self) -> None:
-        self._sent: deque[float] = deque(maxlen=_TAIL_TICKS)
-        self._peak = _FLOOR_DB
-        self._returned: deque[float] = deque(maxlen=_LEARN_WINDOWS)
-        self._coupling = _CAUTIOUS_DB
+        self._sent: deque[float] = deque([_FLOOR_DB] * (_DELAYS + 1), maxlen=_DELAYS + 1)
+        self._returns = [_UNKNOWN_DB] * _DELAYS
+        self._bars: deque[float] = deque([_FLOOR_DB], maxlen=_BAR_TICKS)
 
-    def sent(self, mulaw: bytes) -> None:
-        """Take the 20 ms that were sent."""
-        self._sent.append(level_of(mulaw))
-        self._peak = max(self._sent)
+    def hear(self, sent: bytes, heard: bytes) -> None:
+        """Take what was sent and what was heard in one tick."""
+        self._sent.appendleft(level_of(sent))
+        if not self.up:
+            self._bars.append(_FLOOR_DB)
+            return
+        level = max(level_of(heard), _COARSE_DB)
+        pairs = list(pairwise(self._sent))
+        self._bars.append(max(max(pair) + part for pair, part in zip(pairs, self._returns, strict=True)) + _MARGIN_DB)
+        self._returns = [
+            max(part - _LEARN_DB, min(part + _FORGET_DB, level - min(pair)))
+            for pair, part in zip(pairs, self._returns, strict=True)
+        ]
 
     @property
     def up(self) -> bool:
         """True while what we sent may come back."""
-        return self._peak > _SILENT_DB
+        return max(self._sent) > _SILENT_DB
 
+    @property
     def level(self) -> float:
         """Return the level in dBFS that only the caller's own voice exceeds."""
-        return self._peak + self._coupling + _MARGIN_DB if self.up else _FLOOR_DB
-
-    def heard(self, level: float) -> None:
-        """Take the level of a window, to learn how much comes back: never more than the loudest of a second."""
-        if not self.up:
-            return
-        self._returned.append(level - self._peak)
-        if len(self._returned) == _LEARN_WINDOWS:
-            self._coupling = min(self._coupling, max(self._returned))
+        return max(self._bars)
 
     def doubt(self) -> None:
-        """Be more careful: what was taken for the caller may have been an echo, for it stopped when we did."""
-        self._returned.clear()
-        self._coupling = min(_LOUDEST_DB, max(_CAUTIOUS_DB, self._coupling + _STEP_DB))
+        """Learn again: what was taken for the caller may have been an echo, for it stopped when we did."""
+        self._returns = [_UNKNOWN_DB] * _DELAYS
 
 
 def level_of(mulaw: bytes) -> float:
