@@ -183,3 +183,17 @@ def test_a_lost_packet_does_not_make_two_presses_of_one() -> None:
         listening.tick(SILENCE)
         listening.report()
     assert found == ["5"]
+
+
+def test_who_sends_events_is_not_searched_for_tones_whatever_its_sdp_says() -> None:
+    found: list[str] = []
+    listening = Listening(lambda _tick: None, lambda digit, _ms: found.append(digit))
+    listening.expect(held=False, tones=True)
+    listening.has_events()
+    listening.expect(held=False, tones=True)
+    sound = keyed("5", 200, 100)
+    for number in range(len(sound) // 160 + 10):
+        listening.jitter.push(1, number, number * 160, sound[number * 160 : number * 160 + 160])
+        listening.tick(SILENCE)
+        listening.report()
+    assert found == []

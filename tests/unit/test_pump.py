@@ -1,6 +1,7 @@
 """The pump on loopback sockets: the ticker on a manual clock, and both directions with a far end of the test's own."""
 
 import asyncio
+import gc
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -620,3 +621,23 @@ async def test_a_listener_that_breaks_hurts_no_other_leg(far: FarEnd) -> None:
             await seen.wait()
     assert {type(error) for error in errors} == {ZeroDivisionError}
     await pump.close()
+
+
+async def test_a_closed_session_is_gone_without_a_garbage_collection(far: FarEnd) -> None:
+    clock = ManualClock()
+    pump = MediaPump(clock)
+    await pump.start()
+    session = open_session(pump)
+    session.set_remote(far.media(dtmf_payload=None))
+    session.listen(lambda _tick: None)
+    session.mark("lost")
+    session.close()
+    clock.advance(1)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, RtpSession) for each in gc.get_objects())
+        del session
+        assert sum(isinstance(each, RtpSession) for each in gc.get_objects()) == before - 1
+    finally:
+        gc.enable()

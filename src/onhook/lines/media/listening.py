@@ -16,11 +16,12 @@ MAX_SKIPPED_TICKS = 250
 class Listening:
     """Makes the ticks of one leg, and finds keys in them; `report` hands all out."""
 
-    __slots__ = ("_held", "_on_dtmf", "_on_tick", "_ticks", "_tones", "jitter")
+    __slots__ = ("_has_events", "_held", "_on_dtmf", "_on_tick", "_ticks", "_tones", "jitter")
 
     def __init__(self, on_tick: OnTick, on_dtmf: OnDtmf) -> None:
         self.jitter = JitterBuffer()
         self._tones: InbandDtmf | None = None
+        self._has_events = False
         self._held = False
         self._on_tick = on_tick
         self._on_dtmf = on_dtmf
@@ -29,10 +30,15 @@ class Listening:
     def expect(self, *, held: bool, tones: bool) -> None:
         """Take what the far end has said of itself: that it sends us no audio, and that its keys are tones."""
         self._held = held
-        if not tones:
+        if not tones or self._has_events:
             self._tones = None
         elif self._tones is None:
             self._tones = _new_detector()
+
+    def has_events(self) -> None:
+        """Take a sign of RFC 4733: whoever sends events needs no tones, whatever its SDP says."""
+        self._has_events = True
+        self._tones = None
 
     def tick(self, sent: bytes) -> None:
         """Note what left in this tick, and take what is heard in it."""

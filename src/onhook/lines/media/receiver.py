@@ -2,7 +2,7 @@
 
 from onhook.lines.media.dtmf import DtmfReceiver
 from onhook.lines.media.g711 import ALAW_TO_MULAW
-from onhook.lines.media.jitter import JitterBuffer
+from onhook.lines.media.listening import Listening
 from onhook.lines.media.rtp import ReorderBuffer, RtpPacket
 from onhook.lines.media.sender import PCMA, PCMU
 from onhook.lines.media.session import FRAME_BYTES, OnAudio, OnDtmf
@@ -11,10 +11,10 @@ from onhook.lines.media.session import FRAME_BYTES, OnAudio, OnDtmf
 class RtpReceiver:
     """Orders the packets of the far end and hands out 160-byte mu-law frames and keys. Lost frames are skipped.
 
-    A `jitter` buffer gets the audio, too, as it came.
+    `listening` gets the audio, too, before it is put in order.
     """
 
-    __slots__ = ("_dtmf", "_dtmf_payloads", "_on_audio", "_on_dtmf", "_order", "_partial", "_ssrc", "jitter")
+    __slots__ = ("_dtmf", "_dtmf_payloads", "_on_audio", "_on_dtmf", "_order", "_partial", "_ssrc", "listening")
 
     def __init__(self, on_audio: OnAudio, on_dtmf: OnDtmf) -> None:
         self._on_audio = on_audio
@@ -24,7 +24,7 @@ class RtpReceiver:
         self._dtmf = DtmfReceiver()
         self._dtmf_payloads: frozenset[int] = frozenset()
         self._partial = b""
-        self.jitter: JitterBuffer | None = None
+        self.listening: Listening | None = None
 
     def expect_dtmf(self, payload_types: frozenset[int]) -> None:
         """Read these payload types as `telephone-event`."""
@@ -36,8 +36,8 @@ class RtpReceiver:
             self._ssrc = packet.ssrc
             self._order.reset()
             self._partial = b""
-        if self.jitter is not None:
-            self.jitter.push(packet.ssrc, packet.sequence, packet.timestamp, _mulaw(packet))
+        if self.listening is not None:
+            self.listening.jitter.push(packet.ssrc, packet.sequence, packet.timestamp, _mulaw(packet))
         for ready in self._order.push(packet.sequence, packet):
             self._hand_out(ready)
 
@@ -46,6 +46,8 @@ class RtpReceiver:
             self._hand_out_audio(mulaw)
         elif packet.payload_type in self._dtmf_payloads:
             for digit, duration_ms in self._dtmf.receive(packet.payload, packet.timestamp):
+                if self.listening is not None:
+                    self.listening.has_events()
                 self._on_dtmf(digit, duration_ms)
 
     def _hand_out_audio(self, mulaw: bytes) -> None:

@@ -71,7 +71,7 @@ class RtpSession:
         self._latch = Latch()
         self._playout = Playout()
         self._sender = RtpSender(self._playout)
-        self._receiver = RtpReceiver(on_audio, self._on_event_key)
+        self._receiver = RtpReceiver(on_audio, on_dtmf)
         self._listening: Listening | None = None
         self._reporting = False
         self._sending = False
@@ -133,7 +133,7 @@ class RtpSession:
         """Report every 20 ms of both directions from now on, until the session closes."""
         if not self._closed:
             self._listening = Listening(on_tick, self._on_dtmf)
-            self._receiver.jitter = self._listening.jitter
+            self._receiver.listening = self._listening
             self._attend()
 
     def send_dtmf(self, digits: str) -> None:
@@ -155,7 +155,7 @@ class RtpSession:
         self._closed = True
         self.mute()
         self._report()
-        self._listening = self._receiver.jitter = None
+        self._listening = self._receiver.listening = None
         self._on_close(self)
         self._sock.close()
 
@@ -214,12 +214,6 @@ class RtpSession:
         """Let the listening know what the far end has said of itself."""
         if self._listening is not None:
             self._listening.expect(held=self._held, tones=self._has_tones)
-
-    def _on_event_key(self, digit: str, duration_ms: int) -> None:
-        """Take a key by RFC 4733; whoever sends one does not send tones alone, whatever its SDP says."""
-        self._has_tones = False
-        self._attend()
-        self._on_dtmf(digit, duration_ms)
 
     def _report_soon(self) -> None:
         if not self._reporting and (self._listening is not None or self._playout.echoes):
