@@ -13,8 +13,9 @@ from onhook.agents.chain.deepgram import DeepgramEar
 from onhook.agents.chain.downsample import Downsampler
 from onhook.agents.chain.parts import Heard
 from onhook.agents.chain.sentences import Sentences
-from onhook.agents.definition import AgentDefinition, AgentKind, Consent
+from onhook.agents.definition import AgentDefinition, AgentKind, Consent, DefinitionError
 from onhook.agents.messages import Speech
+from onhook.agents.model_options import check_options
 from onhook.agents.providers.deadlines import Limits, paced
 from onhook.agents.providers.environment import ProviderError
 from onhook.agents.tools import Toolbox, instructions, opening
@@ -198,3 +199,16 @@ def test_the_model_is_told_the_greeting_that_follows_the_question_for_consent() 
 
     assert told.startswith("Be kind.")
     assert "Hi {you}." in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "named"),
+    [
+        (AgentKind.CHAIN, {"stt": "whisper"}, "stt"),
+        (AgentKind.CHAIN, {"base_url": "http://10.0.0.1"}, "base_url"),
+        (AgentKind.OPENAI_REALTIME, {"turn_detection": "none"}, "turn_detection"),
+    ],
+)
+def test_options_are_checked_before_any_call(kind: AgentKind, options: dict[str, str], named: str) -> None:
+    with pytest.raises(DefinitionError, match=rf"options: .*{named}"):
+        check_options(AgentDefinition(kind, options=options))

@@ -4,11 +4,12 @@ https://platform.openai.com/docs/api-reference/realtime-server-events
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from onhook.agents.definition import AgentDefinition, BargeIn, Sensitivity
+from onhook.agents.model_options import RealtimeOptions
 from onhook.agents.tools import Tool
 
 ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -19,15 +20,6 @@ THRESHOLDS = {Sensitivity.LOW: 0.7, Sensitivity.MEDIUM: 0.5, Sensitivity.HIGH: 0
 
 SPEEDS = (0.25, 1.5)
 """The slowest and the fastest that the API takes."""
-
-
-class RealtimeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an agent's `options` may say."""
-
-    model: str = "gpt-realtime"
-    transcription_model: str = "gpt-4o-mini-transcribe"
-    turn_detection: Literal["server_vad", "semantic_vad"] = "server_vad"
-    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
 
 
 class ErrorBody(msgspec.Struct):

@@ -8,13 +8,12 @@ import asyncio
 import base64
 import logging
 
-import msgspec
-
 from onhook.agents import tools
 from onhook.agents.agent import AgentError, CallMedia, QuietAgent
-from onhook.agents.definition import BargeIn
+from onhook.agents.definition import BargeIn, DefinitionError
 from onhook.agents.messages import CallInfo, Cue, CueKind, Speech
-from onhook.agents.openai_events import ALREADY_ACTIVE, OutputItem, RealtimeOptions, ServerEvent, session
+from onhook.agents.model_options import RealtimeOptions, options_of
+from onhook.agents.openai_events import ALREADY_ACTIVE, OutputItem, ServerEvent, session
 from onhook.agents.openai_responses import ModelSpeech, Responses
 from onhook.agents.openai_session import RealtimeSession
 from onhook.agents.providers.deadlines import USUAL, Deadline, Limits
@@ -60,9 +59,9 @@ class RealtimeAgent(QuietAgent):
     async def start(self, call: CallInfo, media: CallMedia) -> None:
         """Open the session and configure it. Raises `AgentError`."""
         try:
-            options = msgspec.convert(call.definition.options, RealtimeOptions)
-        except msgspec.ValidationError as error:
-            raise AgentError(f"options: {error}") from error
+            options = options_of(call.definition, RealtimeOptions)
+        except DefinitionError as error:
+            raise AgentError(str(error)) from error
         self._call, self._media = call, media
         self._hearing, self._speech = Hearing(media), ModelSpeech(media, self._session.send)
         self._toolbox = tools.Toolbox(call, media)

@@ -132,3 +132,7 @@ def _check_kind(definition: AgentDefinition, bot_urls: BotUrls) -> None:
             if definition.url is None:
                 raise DefinitionError("url: a websocket agent needs the URL of its bot")
             check_bot_url(definition.url, bot_urls.allowed, allow_private=bot_urls.allow_private)
+        case AgentKind.OPENAI_REALTIME | AgentKind.CHAIN:
+            from onhook.agents.model_options import check_options  # noqa: PLC0415
+
+            check_options(definition)

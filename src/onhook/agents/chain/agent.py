@@ -10,7 +10,7 @@ from typing import Any
 
 from onhook.agents import tools
 from onhook.agents.agent import CallMedia, QuietAgent
-from onhook.agents.chain.choice import Links, links, options_of
+from onhook.agents.chain.choice import Links, complete_options, links
 from onhook.agents.chain.dialogue import Dialogue
 from onhook.agents.chain.parts import Heard
 from onhook.agents.messages import CallInfo, Cue, CueKind, Speech
@@ -47,7 +47,7 @@ class ChainAgent(QuietAgent):
     async def start(self, call: CallInfo, media: CallMedia) -> None:
         """Connect to what is connected to during the whole call. Raises `AgentError`."""
         definition = call.definition
-        options = options_of(definition)
+        options = complete_options(definition)
         self._call, self._media = call, media
         self._hearing = Hearing(media)
         self._http = ProviderHttp(self._limits)

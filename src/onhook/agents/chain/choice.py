@@ -1,6 +1,6 @@
 """Which providers make up a chain: by the agent's options, else by which keys are there."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,23 +9,14 @@ from onhook.agents.chain.deepgram import DeepgramEar
 from onhook.agents.chain.elevenlabs import ElevenLabsVoice
 from onhook.agents.chain.openai import OpenAIChat, OpenAIEar, OpenAIVoice
 from onhook.agents.chain.parts import Chat, SpeechToText, TextToSpeech
-from onhook.agents.definition import AgentDefinition
+from onhook.agents.definition import AgentDefinition, DefinitionError
+from onhook.agents.model_options import ChainOptions, options_of
 from onhook.agents.providers.deadlines import Limits
 from onhook.agents.providers.environment import DEEPGRAM, ELEVENLABS, OPENAI, Provider
 from onhook.agents.providers.http import ProviderHttp
 
 EARS: dict[str, Provider] = {"deepgram": DEEPGRAM, "openai": OPENAI}
 VOICES: dict[str, Provider] = {"elevenlabs": ELEVENLABS, "openai": OPENAI}
-
-
-class ChainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an agent's `options` may say. `model` is the chat's."""
-
-    stt: Literal["deepgram", "openai"] | None = None
-    tts: Literal["elevenlabs", "openai"] | None = None
-    model: str | None = None
-    stt_model: str | None = None
-    tts_model: str | None = None
 
 
 class Links(NamedTuple):
@@ -36,12 +27,12 @@ class Links(NamedTuple):
     voice: TextToSpeech
 
 
-def options_of(definition: AgentDefinition) -> ChainOptions:
+def complete_options(definition: AgentDefinition) -> ChainOptions:
     """Return the options, complete. Raises `AgentError` for one that is wrong, or whose key is missing."""
     try:
-        options = msgspec.convert(definition.options, ChainOptions)
-    except msgspec.ValidationError as error:
-        raise AgentError(f"options: {error}") from error
+        options = options_of(definition, ChainOptions)
+    except DefinitionError as error:
+        raise AgentError(str(error)) from error
     options = msgspec.structs.replace(
         options,
         stt=options.stt or ("openai" if DEEPGRAM.missing() else "deepgram"),
