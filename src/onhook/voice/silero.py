@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.resources import files
+from math import log10
 
 import numpy as np
 import numpy.typing as npt
@@ -47,23 +48,21 @@ class SileroStream:
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
-        self._waiting = np.zeros(0, np.float32)
+        self._waiting = b""
         self._heard = 0
         self._quiet = 0
         self._state, self._context = _blank()
 
     def hear(self, mulaw: bytes) -> list[Window]:
         """See `VadStream`."""
-        self._waiting = np.concatenate((self._waiting, _linear()[np.frombuffer(mulaw, np.uint8)]))
+        self._waiting += mulaw
         windows = []
         while len(self._waiting) >= _SIZE:
-            windows.append(self._judge(self._waiting[:_SIZE]))
+            windows.append(self._judge(_linear()[np.frombuffer(self._waiting, np.uint8, _SIZE)]))
             self._waiting = self._waiting[_SIZE:]
         return windows
 
     def _judge(self, samples: _Floats) -> Window:
-        power = float(samples @ samples) / _SIZE
-        level = 10 * float(np.log10(power)) if power > 0 else _FLOOR_DB
         noisy = samples + _dither()[self._heard % len(_dither())]
         self._heard += 1
         seen = np.concatenate((self._context, noisy))
@@ -71,12 +70,17 @@ class SileroStream:
             None, {"input": seen[np.newaxis], "state": self._state, "sr": _sample_rate()}
         )
         self._context = noisy[-_CONTEXT:]
-        window = Window(float(probability[0, 0]), max(level, _FLOOR_DB))
+        window = Window(float(probability[0, 0]), _level(samples))
         self._quiet = 0 if window.probability >= _QUIET_BELOW else self._quiet + 1
         if self._quiet >= _RESET_AFTER:
             self._quiet = 0
             self._state, self._context = _blank()
         return window
+
+
+def _level(samples: _Floats) -> float:
+    power = float(samples @ samples) / _SIZE
+    return 10 * log10(power + 10 ** (_FLOOR_DB / 10))
 
 
 def _blank() -> tuple[_Floats, _Floats]:
