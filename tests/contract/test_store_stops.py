@@ -97,9 +97,9 @@ async def test_a_stop_finds_a_call_by_its_sip_call_id_only_when_asked_to(store: 
 
 async def test_a_stop_reaches_no_other_environment_and_no_other_agent(store: Store) -> None:
     call = await added(store)
-    for reach in ({"environment_id": "env_2"}, {"agent_id": "agent_2"}, {"environment_id": "", "agent_id": ""}):
+    for environment_id, agent_id in (("env_2", None), (None, "agent_2"), ("", "")):
         for name in (call.id, call.sip_call_id):
-            order = StopOrder(name, BY_KEY, NOW, or_sip_call_id=True, **reach)
+            order = StopOrder(name, BY_KEY, NOW, environment_id, agent_id, or_sip_call_id=True)
             assert await store.request_stop(order) is None
     order = StopOrder(call.id, BY_KEY, NOW, environment_id=call.environment_id, agent_id=call.agent_id)
     stopped = await store.request_stop(order)

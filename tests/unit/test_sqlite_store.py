@@ -15,8 +15,17 @@ import pytest
 
 from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
+from onhook.calls.selector import CallSelector
 from onhook.calls.states import State
-from onhook.store import sqlite_calls, sqlite_outbox, sqlite_queries, sqlite_records
+from onhook.store import (
+    sqlite_audit,
+    sqlite_blocks,
+    sqlite_calls,
+    sqlite_outbox,
+    sqlite_queries,
+    sqlite_records,
+    sqlite_timers,
+)
 from onhook.store.outbox import Delivery, DeliveryState, Finished, Replay, WebhookEndpoint
 from onhook.store.sqlite import SqliteStore
 from onhook.store.sqlite_migrate import connect
@@ -281,12 +290,26 @@ def number_of_calls(**conditions: object) -> Callable[[apsw.Connection], object]
     return lambda db: sqlite_queries.count_calls(db, where)
 
 
+EVERYTHING = CallSelector(all=True)
 ONE, TWO = ("agent_1",), ("agent_1", "agent_2")
 ORDER = StopOrder("call_1", CAUSE, NOW, or_sip_call_id=True)
 INDEXED: dict[str, tuple[Callable[[apsw.Connection], object], set[str]]] = {
     "stop": (lambda db: sqlite_calls.stop(db, ORDER), {"sqlite_autoindex_calls_1", "calls_by_sip_call_id"}),
     "events": (lambda db: sqlite_calls.events(db, "call_1", 0, 10), {"call_events_by_seq"}),
-    "due": (lambda db: sqlite_queries.due(db, NOW, 10), {"calls_to_dial", "calls_by_deadline", "calls_ending"}),
+    "due": (
+        lambda db: sqlite_queries.due(db, NOW, 10),
+        {"records_by_environment", "calls_to_dial", "calls_by_deadline", "calls_ending", "call_timers_by_moment"},
+    ),
+    "overdue": (
+        lambda db: sqlite_timers.count_overdue(db, NOW),
+        {"calls_by_deadline", "call_timers_by_moment", "calls_1"},
+    ),
+    "selected": (lambda db: sqlite_queries.select_calls(db, "env_1", EVERYTHING, NOW), {"calls_unsettled"}),
+    "selected anywhere": (lambda db: sqlite_queries.select_calls(db, None, EVERYTHING, NOW), {"calls_unsettled"}),
+    "dial blocks": (lambda db: sqlite_blocks.of_environment(db, "env_1"), {"records_by_environment"}),
+    "unfinished bulk stops": (sqlite_records.unfinished_bulk_stops, {"bulk_stops_unfinished"}),
+    "audit": (lambda db: sqlite_audit.entries(db, "env_1", 5, 10), {"audit_by_environment"}),
+    "audit not sealed": (lambda db: sqlite_audit.unsealed(db, "env_1", 10), {"PRIMARY KEY", "audit_by_environment"}),
     "counts": (sqlite_queries.live_call_counts, {"calls_unsettled"}),
     "page": (of_environment(), {"calls_by_creation"}),
     "active": (of_environment(over=False, agent_ids=("agent_1",)), {"calls_unsettled"}),
@@ -315,6 +338,6 @@ def test_what_runs_often_looks_only_at_what_it_needs(name: str, tmp_path: Path) 
     db.close()
     assert found
     for index in indexes:
-        assert any(f"INDEX {index}" in line for line in found), found
-    lookups = [line for line in found if "calls" in line or "records" in line]
-    assert all(any(f"INDEX {index}" in line for index in indexes) for line in lookups), found
+        assert any(index in line for line in found), found
+    lookups = [line for line in found if any(table in line for table in ("calls", "call_timers", "records", "audit"))]
+    assert all(any(index in line for index in indexes) for line in lookups), found

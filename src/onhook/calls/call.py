@@ -78,8 +78,11 @@ DataStorage = Literal["everything", "everything_except_pii", "basic_attributes_o
 """How much of a call may be kept, from all to least, in Retell's words."""
 
 
-class CallDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the maker of the call gave and may want back; never read by call control."""
+class CallDetails(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What the maker of the call gave and may want back; of all this, call control reads the metadata alone.
+
+    Plain data in no circle, as the call itself: reading ten thousand calls need not make the collector search them.
+    """
 
     payload: dict[str, Any] = msgspec.field(default_factory=dict)
     context: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -93,7 +96,7 @@ class CallDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     agent_version: int = 0
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One call, as its row says.
 
     `sip_call_id` is fixed at creation, before any INVITE. `deadline_at` is the stored moment at which a

@@ -59,7 +59,7 @@ def dialed(held: Held, at: int, deadline_at: int) -> Change | None:
     state = next_state(held.call.state, Input.DIAL)
     if state is None:
         return None
-    return _change(held, at, None, {}, state=state, deadline_at=deadline_at)
+    return changed(held, at, None, {}, state=state, deadline_at=deadline_at)
 
 
 def progressed(held: Held, progress: Progress) -> Change | None:
@@ -77,7 +77,7 @@ def progressed(held: Held, progress: Progress) -> Change | None:
     if progress.to not in TRANSITIONS[state].values():
         return _fact(held, progress, progress.late_event, progress.late_fields)
     fields = _still_empty(held.call, progress.fields)
-    return _change(held, progress.at, progress.event, progress.data, state=progress.to, **fields)
+    return changed(held, progress.at, progress.event, progress.data, state=progress.to, **fields)
 
 
 def stopped(held: Held, order: StopOrder) -> Change | None:
@@ -86,16 +86,22 @@ def stopped(held: Held, order: StopOrder) -> Change | None:
     state = next_state(call.state, Input.STOP)
     if state is None:
         return None
-    return _change(
+    return changed(
         held,
         order.at,
         EventType.STOP_REQUESTED,
-        {"cause": msgspec.to_builtins(order.cause), "state": call.state},
+        {"cause": msgspec.to_builtins(order.cause), "state": call.state, **_circumstances(order)},
         state=state,
         outcome=outcome_of(order.cause, answered=call.state is State.ANSWERED),
         cause=order.cause,
         ended_at=order.at,
-        stop=Stop(requested_at=order.at, cause=order.cause),
+        stop=Stop(
+            requested_at=order.at,
+            cause=order.cause,
+            request_id=order.request_id,
+            bulk_id=order.bulk_id,
+            farewell=order.farewell,
+        ),
     )
 
 
@@ -113,7 +119,7 @@ def settled(held: Held, settlement: Settlement) -> Change | None:
     }
     ended = msgspec.structs.replace(call, state=state, **frozen)
     fields = frozen | {"state": state} | _proof(call, settlement.proof)
-    return _change(held, settlement.at, EventType.ENDED, _end_data(ended, settlement.proof), **fields)
+    return changed(held, settlement.at, EventType.ENDED, _end_data(ended, settlement.proof), **fields)
 
 
 def proven(held: Held, at: int, proof: Proof) -> Change | None:
@@ -121,7 +127,7 @@ def proven(held: Held, at: int, proof: Proof) -> Change | None:
     if held.call.state in LIVE:
         return None
     data = {"proof": msgspec.to_builtins(proof)}
-    return _change(held, at, EventType.PROOF_UPDATED, data, **_proof(held.call, proof))
+    return changed(held, at, EventType.PROOF_UPDATED, data, **_proof(held.call, proof))
 
 
 def described(held: Held, change: DetailsChange) -> Change:
@@ -131,7 +137,7 @@ def described(held: Held, change: DetailsChange) -> Change:
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if setting is not None and not loosens(details.data_storage_setting, setting):
         given["data_storage_setting"] = setting
-    return _change(held, change.at, None, {}, details=msgspec.structs.replace(details, **given))
+    return changed(held, change.at, None, {}, details=msgspec.structs.replace(details, **given))
 
 
 def loosens(held: DataStorage, asked: DataStorage) -> bool:
@@ -144,7 +150,7 @@ def deleted(held: Held, at: int) -> Change | None:
     """Return the change that hides a call that is over; None while it is live, or when it is hidden already."""
     if held.call.state in LIVE or held.call.deleted_at is not None:
         return None
-    return _change(held, at, None, {}, deleted_at=at)
+    return changed(held, at, None, {}, deleted_at=at)
 
 
 def may_be_invited(state: State) -> bool:
@@ -242,7 +248,7 @@ def _fact(held: Held, progress: Progress, event: EventType | None, fields: dict[
     setting = _still_empty(held.call, fields)
     if not setting and (fields or event is None):
         return None
-    return _change(held, progress.at, event, progress.data, **setting)
+    return changed(held, progress.at, event, progress.data, **setting)
 
 
 def _still_empty(call: Call, fields: dict[str, int | None]) -> dict[str, int | None]:
@@ -256,6 +262,12 @@ def _proof(call: Call, proof: Proof) -> dict[str, object]:
     return {"proof": proof, "stop": msgspec.structs.replace(call.stop, result=proof.result)}
 
 
+def _circumstances(order: StopOrder) -> dict[str, str]:
+    """Return what is known of a stop besides its cause."""
+    known = {"request_id": order.request_id, "bulk_id": order.bulk_id, "farewell": order.farewell}
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def _end_data(ended: Call, proof: Proof) -> dict[str, Any]:
     return {
         "outcome": ended.outcome,
@@ -266,7 +278,7 @@ def _end_data(ended: Call, proof: Proof) -> dict[str, Any]:
     }
 
 
-def _change(held: Held, at: int, event: EventType | None, data: dict[str, Any], **fields: object) -> Change:
+def changed(held: Held, at: int, event: EventType | None, data: dict[str, Any], **fields: object) -> Change:
     """Return the call with `fields` set, and its next event where there is one to log."""
     updated_at = max(held.call.updated_at, at)
     call = msgspec.structs.replace(held.call, updated_at=updated_at, **fields)

@@ -1,11 +1,15 @@
 """Lists, counts and sweeps over calls in SQLite."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import apsw
+import msgspec
 
 from onhook.calls.call import Call
+from onhook.calls.selector import CallSelector, matches
 from onhook.calls.states import LIVE, OVER, State
+from onhook.store import control_rules, sqlite_blocks, sqlite_calls, sqlite_timers
 from onhook.store.sqlite_calls import SELECT, Value, held_of
 from onhook.store.store import MAX_PAGE, CallFilter, Due, Page
 
@@ -17,6 +21,10 @@ BOUNDS = {
     "started_to": f"{START} <= ?",
 }
 UNSETTLED = frozenset(State) - {State.ENDED}
+_WAITING_TO_DIAL = f"""
+    {SELECT} WHERE state = 'scheduled' AND dial_at <= ? AND environment_id NOT IN (SELECT value FROM json_each(?))
+    ORDER BY dial_at, id
+"""  # noqa: S608 - names of ours, values bound
 
 
 def list_calls(db: apsw.Connection, where: CallFilter, page: Page) -> list[Call]:
@@ -72,10 +80,37 @@ def due(db: apsw.Connection, now: int, limit: int) -> Due:
         )
 
     return Due(
-        to_dial=oldest("dial_at", f"state = '{State.SCHEDULED}' AND dial_at <= ?", now),
+        to_dial=_to_dial(db, now, limit),
         overdue=oldest("deadline_at", f"state IN ({_literals(LIVE)}) AND deadline_at <= ?", now),
         ending=oldest("ended_at", f"state = '{State.ENDING}'"),
+        timers=sqlite_timers.due(db, now, limit),
     )
+
+
+def select_calls(db: apsw.Connection, environment_id: str | None, selector: CallSelector, now: int) -> list[Call]:
+    """Return the live calls that a selector means, oldest first."""
+    conditions, bindings = _conditions(CallFilter(environment_id=environment_id, over=False), by_agent=False)
+    rows = db.execute(f"{SELECT}{_where(conditions)} ORDER BY created_at, id", bindings)
+    return [call for call in _calls(rows) if matches(selector, call, now)]
+
+
+def calls_by_id(db: apsw.Connection, ids: Sequence[str]) -> list[Call]:
+    """Return calls in the order of their ids; leaves out those that are gone."""
+    found = [sqlite_calls.load(db, call_id) for call_id in ids]
+    return [held.call for held in found if held is not None]
+
+
+def _to_dial(db: apsw.Connection, now: int, limit: int) -> tuple[Call, ...]:
+    """Return the calls to dial now. Those that a block holds back are passed over, and so take nobody's place.
+
+    Where a block means all calls of an environment, none of those is even read.
+    """
+    blocks = sqlite_blocks.by_environment(db)
+    closed = [name for name, standing in blocks.items() if any(block.selector.all for block in standing)]
+    rows = db.execute(_WAITING_TO_DIAL, (now, msgspec.json.encode(closed).decode()))
+    calls = (held_of(row).call for row in rows)
+    free = (call for call in calls if control_rules.blocking(blocks.get(call.environment_id, ()), call) is None)
+    return tuple(itertools.islice(free, limit))
 
 
 def _calls(rows: Iterable[Sequence[Value]]) -> list[Call]:

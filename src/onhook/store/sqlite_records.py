@@ -94,6 +94,15 @@ def endpoints_for(db: apsw.Connection, environment_id: str, agent_id: str) -> li
     return [msgspec.json.decode(body, type=WebhookEndpoint) for (body,) in rows]
 
 
+def unfinished_bulk_stops(db: apsw.Connection) -> list[BulkStop]:
+    """Return the bulk stops, no dry runs, that nobody has finished, oldest first."""
+    rows = db.execute(
+        "SELECT body FROM records INDEXED BY bulk_stops_unfinished"
+        " WHERE kind = 'bulk_stop' AND body ->> 'first' IS NULL AND body ->> 'dry_run' = 0 ORDER BY created_at, id"
+    )
+    return [msgspec.json.decode(body, type=BulkStop) for (body,) in rows]
+
+
 def beat(db: apsw.Connection) -> None:
     """Write something small, to see whether the disk takes it."""
     db.execute("UPDATE heartbeat SET count = count + 1")

@@ -1,25 +1,20 @@
 """A `Store` in dictionaries: as fast as a test wants, with every rule of the real ones."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
-
-import msgspec
+from collections.abc import Callable, Sequence
 
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof, Result
 from onhook.calls.states import LIVE, State
-from onhook.store import rules
+from onhook.store import control_rules, rules
 from onhook.store.idempotency import Begun, OnceRequest
-from onhook.store.outbox import Attempt, Backlog, Claim, Delivery, Feed, Finished, Replay, WebhookEndpoint
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
     MAX_PAGE,
-    Agent,
     ApiKey,
     CallFilter,
     ConflictError,
     DetailsChange,
+    DialBlockedError,
     Due,
     Environment,
     Number,
@@ -30,16 +25,14 @@ from onhook.store.store import (
     Settlement,
     StopOrder,
     Stopped,
-    StoreError,
 )
 from onhook.testing import queries
+from onhook.testing.control import MemoryControl
+from onhook.testing.deliveries import MemoryDeliveries
 from onhook.testing.once import MemoryOnce
-from onhook.testing.outbox import MemoryOutbox
-
-J = TypeVar("J", Held, Event)
 
 
-class MemoryStore:
+class MemoryStore(MemoryDeliveries, MemoryControl):
     """A `Store` that forgets everything with the process.
 
     Set `fail_writes` to make every write raise `StoreError`, as a full disk does; set `write_delay` (seconds)
@@ -47,14 +40,8 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
-        self.fail_writes = False
-        self.write_delay = 0.0
-        self._records: dict[tuple[type[Record], str], Record] = {}
-        self._calls: dict[str, Held] = {}
-        self._events: dict[str, list[Event]] = {}
-        self._snapshots: dict[str, bytes] = {}
+        super().__init__()
         self._once = MemoryOnce()
-        self._outbox = MemoryOutbox(self._endpoints, lambda call_id: self._call(call_id, None), self._set, self._agent)
 
     async def open(self) -> None:
         """Do nothing: a dictionary is open."""
@@ -104,11 +91,15 @@ class MemoryStore:
         return next(numbers, None)
 
     async def create_call(self, call: Call) -> None:
-        """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id."""
+        """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id, `DialBlockedError`."""
         await self._writable()
+        change = rules.created(call)
         if call.id in self._calls:
             raise ConflictError(f"the call {call.id} exists already")
-        self._save(rules.created(call))
+        block = self._blocking(call) if call.state is State.DIALING else None
+        if block is not None:
+            raise DialBlockedError(block.id)
+        self._save(change)
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
         """Return one call; another environment's, or a deleted one, is None."""
@@ -138,20 +129,20 @@ class MemoryStore:
         return counts
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
-        """Move `scheduled` to `dialing` and set the deadline; False when the state no longer allows it."""
+        """Move `scheduled` to `dialing` and set the deadline; False when the state, or a dial block, forbids it."""
         await self._writable()
         held = self._calls.get(call_id)
         change = rules.dialed(held, at, deadline_at) if held is not None else None
-        if change is None:
+        if change is None or self._blocking(change.held.call) is not None:
             return False
         self._save(change)
         return True
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
-        """Store the engine's snapshot. With `before_invite`, only before an answer or a stop; False otherwise."""
+        """Store the engine's snapshot. With `before_invite`, only while an INVITE may leave; False otherwise."""
         await self._writable()
         held = self._calls.get(call_id)
-        if held is None or (before_invite and not rules.may_be_invited(held.call.state)):
+        if held is None or (before_invite and not self._may_be_invited(held.call)):
             return False
         self._snapshots[call_id] = snapshot
         return True
@@ -179,6 +170,8 @@ class MemoryStore:
         call = await self._apply(settlement.call_id, lambda held: rules.settled(held, settlement))
         if settlement.proof.result is Result.CONFIRMED:
             self._snapshots.pop(settlement.call_id, None)
+        if call is not None and call.is_over:
+            self._forget_timers(call.id)
         return call
 
     async def append_proof(self, call_id: str, at: int, proof: Proof) -> Call | None:
@@ -222,86 +215,15 @@ class MemoryStore:
 
     async def due(self, now: int, limit: int = 500) -> Due:
         """Return what waits for a clock at `now`, the longest waiting first."""
-        scheduled = (call for call in self._all() if call.state is State.SCHEDULED)
+        scheduled = (call for call in self._all() if call.state is State.SCHEDULED and self._blocking(call) is None)
         live = (call for call in self._all() if call.state in LIVE)
         ending = (call for call in self._all() if call.state is State.ENDING)
         return Due(
             to_dial=queries.oldest(((call.dial_at, call) for call in scheduled), now, limit),
             overdue=queries.oldest(((call.deadline_at, call) for call in live), now, limit),
             ending=queries.oldest(((call.ended_at, call) for call in ending), None, limit),
+            timers=self._due_timers(now, limit),
         )
-
-    def follow(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have `wake` called after writes that added events or deliveries; returns what ends it."""
-        self._outbox.followers.append(wake)
-        return lambda: self._outbox.followers.remove(wake)
-
-    def follow_deliveries(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have `wake` called after writes that added deliveries; returns what ends it."""
-        self._outbox.couriers.append(wake)
-        return lambda: self._outbox.couriers.remove(wake)
-
-    async def next_delivery_at(self) -> int | None:
-        """Return the earliest `next_at` of what is due, None when nothing is."""
-        return self._outbox.next_at()
-
-    async def claim(
-        self, now: int, limit: int, cap: int, free: Mapping[str, int], finished: Sequence[Finished] = ()
-    ) -> list[Claim]:
-        """Record what is finished, then take what is due, at most `cap` or what `free` says for each endpoint."""
-        await self._writable()
-        for one in finished:
-            self._outbox.finish(one)
-        return self._outbox.claim(now, limit, cap, free)
-
-    async def put_back(self, now: int) -> int:
-        """Make every claimed delivery due again, at once; return how many."""
-        await self._writable()
-        return self._outbox.put_back(now)
-
-    async def redeliver(self, attempt_id: str, environment_id: str, now: int) -> Delivery | None:
-        """Queue a new delivery of what an attempt was about."""
-        await self._writable()
-        return self._outbox.redeliver(attempt_id, environment_id, now)
-
-    async def replay(self, replay: Replay) -> int:
-        """Queue new deliveries for events of the log; return how many."""
-        await self._writable()
-        return self._outbox.replay(replay)
-
-    async def attempts(self, endpoint_id: str, environment_id: str, limit: int, offset: int = 0) -> list[Attempt]:
-        """Return an endpoint's attempts, newest first."""
-        return self._outbox.attempts(endpoint_id, environment_id)[offset : offset + limit]
-
-    async def count_attempts(self, endpoint_id: str, environment_id: str) -> int:
-        """Count an endpoint's attempts."""
-        return len(self._outbox.attempts(endpoint_id, environment_id))
-
-    async def get_attempt(self, attempt_id: str, environment_id: str) -> Attempt | None:
-        """Return one attempt; another environment's is None."""
-        return self._outbox.get_attempt(attempt_id, environment_id)
-
-    async def record_attempt(self, attempt: Attempt) -> None:
-        """Record an attempt that no delivery of the outbox was made for."""
-        await self._writable()
-        self._outbox.record(attempt)
-
-    async def purge_deliveries(self, before: int) -> int:
-        """Delete attempts, and deliveries that are through, from before a time; return how many."""
-        await self._writable()
-        return self._outbox.purge(before)
-
-    async def backlog(self) -> Backlog:
-        """Return how much waits."""
-        return self._outbox.backlog()
-
-    async def end_of_log(self) -> int:
-        """Return the place of the newest event in the log of all calls, 0 when there is none."""
-        return self._outbox.end_of_log()
-
-    async def events_after(self, environment_id: str, after: int, call_id: str | None = None, limit: int = 500) -> Feed:
-        """Return events of an environment, or of one call in it, that come after a place in the log, in order."""
-        return self._outbox.events_after(environment_id, after, call_id, limit)
 
     async def begin_once(self, request: OnceRequest, *, stale_before: int, afresh: bool = False) -> Begun:
         """Enter a request, unless one stands under its scope and key."""
@@ -318,12 +240,6 @@ class MemoryStore:
         await self._writable()
         self._once.forget(scope, key)
 
-    async def _writable(self) -> None:
-        if self.write_delay > 0:
-            await asyncio.sleep(self.write_delay)
-        if self.fail_writes:
-            raise StoreError("writes are set to fail")
-
     async def _apply(self, call_id: str, rule: Callable[[Held], Change | None]) -> Call | None:
         await self._writable()
         held = self._calls.get(call_id)
@@ -332,16 +248,19 @@ class MemoryStore:
         change = rule(held)
         return held.call if change is None else self._save(change)
 
-    def _call(self, call_id: str, environment_id: str | None) -> Call | None:
-        held = self._calls.get(call_id)
-        return held.call if held is not None and rules.visible(held.call, environment_id) else None
-
     def _stop(self, order: StopOrder) -> Stopped | None:
         held = self._target(order)
         if held is None:
             return None
         change = rules.stopped(held, order)
-        return Stopped(held.call, first=False) if change is None else Stopped(self._save(change), first=True)
+        if change is None:
+            return Stopped(held.call, first=False)
+        self._forget_timers(held.call.id)
+        self._note(control_rules.audit_of_stop(held.call, order))
+        return Stopped(self._save(change), first=True)
+
+    def _may_be_invited(self, call: Call) -> bool:
+        return rules.may_be_invited(call.state) and self._blocking(call) is None
 
     def _target(self, order: StopOrder) -> Held | None:
         candidates = [self._calls[order.call_id]] if order.call_id in self._calls else []
@@ -350,36 +269,8 @@ class MemoryStore:
             candidates += sorted(named, key=lambda held: queries.place(held.call), reverse=True)
         return next((held for held in candidates if rules.within_reach(held.call, order)), None)
 
-    def _save(self, change: Change) -> Call:
-        held = _through_json(change.held)
-        self._calls[held.call.id] = held
-        if change.event is not None:
-            self._events.setdefault(held.call.id, []).append(_through_json(change.event))
-            self._outbox.log(held.call, change.event)
-        return held.call
-
-    def _set(self, record: Record) -> None:
-        self._records[type(record), record.id] = record
-
-    def _agent(self, agent_id: str) -> Agent | None:
-        return next((one for one in self._of(Agent) if one.id == agent_id), None)
-
-    def _endpoints(self) -> dict[str, WebhookEndpoint]:
-        return {one.id: one for one in self._of(WebhookEndpoint)}
-
-    def _all(self) -> Iterable[Call]:
-        return (held.call for held in self._calls.values())
-
-    def _of(self, kind: type[R]) -> Iterable[R]:
-        return (record for record in self._records.values() if isinstance(record, kind))
-
     def _matching(self, where: CallFilter) -> list[Call]:
         return [call for call in self._all() if queries.matches(call, where)]
-
-
-def _through_json(value: J) -> J:
-    """Return the value as a database gives it back: a copy, in which a tuple is a list."""
-    return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
 
 
 def _belongs(record: Record, environment_id: str | None) -> bool:
