@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.far_end import Ports
+from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect
 from onhook.control.place import PlaceOrder
 from onhook.lines.engine import Answered, LegEnded, LegEvent
@@ -75,7 +76,9 @@ async def running_node(directory: Path, ports: Ports) -> AsyncIterator[BenchNode
     uri = f"sip:127.0.0.1:{ports.sip};transport=udp"
     node = Node(settings, secrets, uri)
     async with node.running():
-        sandbox = await ensure_sandbox(node.store, secrets, node.clock, directory, "http://bench", uri)
+        sandbox = await ensure_sandbox(
+            node.store, secrets, node.clock, directory, "http://bench", uri, AgentKind.GREETING
+        )
         agent = await node.store.get(Agent, sandbox.agent_id, DEFAULT_ENVIRONMENT)
         assert agent is not None
         await node.store.put(msgspec.structs.replace(agent, kind="silence"))

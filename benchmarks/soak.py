@@ -29,6 +29,7 @@ import msgspec
 import uvloop
 
 from benchmarks.machine import rss_kb, scratch
+from onhook.agents.definition import AgentKind
 from onhook.api.app import create_app
 from onhook.api.http_server import HttpServer
 from onhook.calls.call import EventType
@@ -181,7 +182,7 @@ async def soak_of(directory: Path, carrier_port: int, seed: int) -> AsyncIterato
     node = Node(settings, secrets, uri, sip)
     async with node.running(), HttpServer(create_app(node.services()), "127.0.0.1", 0) as server:
         base_url = f"http://127.0.0.1:{server.port}"
-        sandbox = await ensure_sandbox(node.store, secrets, node.clock, directory, base_url, uri)
+        sandbox = await ensure_sandbox(node.store, secrets, node.clock, directory, base_url, uri, AgentKind.GREETING)
         headers = {"Authorization": f"Bearer {sandbox.token}"}
         limits = httpx.Limits(max_connections=32, max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=base_url, headers=headers, limits=limits, timeout=60) as client:

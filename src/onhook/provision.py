@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.clock import Clock
 from onhook.settings import Settings
@@ -83,11 +84,17 @@ async def create_key(
 
 
 async def ensure_sandbox(
-    store: Store, secrets: SecretBox, clock: Clock, data_dir: Path, base_url: str, carrier_uri: str
+    store: Store,
+    secrets: SecretBox,
+    clock: Clock,
+    data_dir: Path,
+    base_url: str,
+    carrier_uri: str,
+    agent_kind: AgentKind = AgentKind.SCRIPTED,
 ) -> SandboxFile:
     """Make sure that the sandbox has a trunk, a published agent, a number and a key; write `sandbox.json`.
 
-    The token of an earlier start is kept while its key is still good.
+    The token of an earlier start is kept while its key is still good, and its agent as it is.
     """
     now = clock.now_ms()
     await store.put(
@@ -104,7 +111,7 @@ async def ensure_sandbox(
     number = await store.number_by_value(DEFAULT_ENVIRONMENT, SANDBOX_NUMBER)
     agent_id = number.agent_id if number and number.agent_id else None
     if agent_id is None:
-        agent_id = await _create_sandbox_agent(store, now)
+        agent_id = await _create_sandbox_agent(store, now, agent_kind)
         await store.put(Number("number_sandbox", DEFAULT_ENVIRONMENT, SANDBOX_NUMBER, SANDBOX_TRUNK, now, agent_id))
     token = await _sandbox_token(store, clock, data_dir)
     sandbox = SandboxFile(base_url, token, agent_id, SANDBOX_NUMBER)
@@ -125,16 +132,18 @@ def read_sandbox(data_dir: Path) -> SandboxFile | None:
         return None
 
 
-async def _create_sandbox_agent(store: Store, now: int) -> str:
+async def _create_sandbox_agent(store: Store, now: int, kind: AgentKind) -> str:
     agent = Agent(
         id=new_agent_id(Dialect.TALKOVER),
         environment_id=DEFAULT_ENVIRONMENT,
         dialect=Dialect.TALKOVER,
-        name="Greeter",
-        label="Sandbox greeter",
+        name="Ada",
+        label="Sandbox agent",
         created_at=now,
         updated_at=now,
         published=True,
+        kind=kind.value,
+        settings={"initial_message": "Hello, this is Ada, the agent of the sandbox."},
     )
     await store.put(agent)
     return agent.id

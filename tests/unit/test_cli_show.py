@@ -33,6 +33,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
         {"turns": 3, "farewell": "played", "reply_latency_ms": None},
         "call.conversation_ended  3 turns, farewell played",
     ),
+    ("call.conversation_ended", {"turns": 1, "farewell": "none"}, "call.conversation_ended  1 turn, farewell none"),
     ("call.recording", {"duration_ms": 12_340}, "call.recording           12.3 s"),
     ("call.voicemail_left", {}, "call.voicemail_left"),
     (

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from onhook.agents.definition import AgentKind
 from onhook.api.app import create_app
 from onhook.lines.engine import Answered, Dialed, LegEnded, LegEvent, Provisional
 from onhook.lines.sandbox.carrier import SandboxCarrier
@@ -69,8 +70,11 @@ class NodeUnderTest:
 
 
 @contextlib.asynccontextmanager
-async def running_node(directory: Path, *, t1: float = 0.5) -> AsyncIterator[NodeUnderTest]:
-    """Run a node on free ports, with SIP's timer T1 (seconds) as given; the late-answer watch takes 5 s."""
+async def running_node(directory: Path, *, t1: float = 0.5, own_trunks: bool = False) -> AsyncIterator[NodeUnderTest]:
+    """Run a node on free ports, with SIP's timer T1 (seconds) as given; the late-answer watch takes 5 s.
+
+    All calls go to the sandbox carrier, but with `own_trunks` to the trunks of their numbers.
+    """
     settings = Settings(data_dir=directory, http_bind="127.0.0.1:0", sip_bind="127.0.0.1:0", stop_wait_ms=0)
     carrier = SandboxCarrier()
     await carrier.start()
@@ -78,10 +82,12 @@ async def running_node(directory: Path, *, t1: float = 0.5) -> AsyncIterator[Nod
     uri = f"sip:{host}:{port};transport=udp"
     secrets = SecretBox(load_or_create_key(directory / "secret.key"))
     sip = msgspec.structs.replace(sip_settings(settings), t1=t1, watch=5.0)
-    node = Node(settings, secrets, uri, sip)
+    node = Node(settings, secrets, None if own_trunks else uri, sip)
     try:
         async with node.running():
-            sandbox = await ensure_sandbox(node.store, secrets, node.clock, directory, "http://test", uri)
+            sandbox = await ensure_sandbox(
+                node.store, secrets, node.clock, directory, "http://test", uri, AgentKind.GREETING
+            )
             transport = httpx.ASGITransport(create_app(node.services()))
             headers = {"Authorization": f"Bearer {sandbox.token}"}
             async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:

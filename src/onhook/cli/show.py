@@ -62,7 +62,8 @@ def _said(name: str, data: dict[str, Any]) -> str:
         case "call.action" | "call.action_failed":
             return f"{data['name']} {data.get('arguments', '')}".rstrip()
         case "call.conversation_ended":
-            return f"{data['turns']} turns, farewell {data['farewell']}"
+            turns = "1 turn" if data["turns"] == 1 else f"{data['turns']} turns"
+            return f"{turns}, farewell {data['farewell']}"
         case "call.recording":
             return f"{data['duration_ms'] / 1000:.1f} s"
     return ""
