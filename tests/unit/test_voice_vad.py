@@ -1,0 +1,98 @@
+"""The vendored model, what it takes for speech, and that nobody pays for it who does not listen."""
+
+import hashlib
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+from onhook.voice.vad import WINDOW_MS, VadModel, Window
+from tests import speech
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def model() -> VadModel:
+    return VadModel.load()
+
+
+def windows_of(model: VadModel, mulaw: bytes) -> list[Window]:
+    stream = model.stream()
+    return [window for frame in speech.frames(mulaw) for window in stream.hear(frame)]
+
+
+def share_of_speech(windows: list[Window]) -> float:
+    return sum(window.probability >= 0.5 for window in windows) / len(windows)
+
+
+def test_the_model_is_the_one_whose_checksum_is_kept_with_it() -> None:
+    folder = files("onhook") / "data" / "silero"
+    checksum, name = (folder / "SHA256SUMS").read_text().split()
+    assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == checksum
+
+
+def test_the_model_is_licensed_as_ours_is() -> None:
+    assert "MIT License" in (files("onhook") / "data" / "silero" / "LICENSE").read_text()
+
+
+def test_the_ear_is_imported_without_numpy_and_onnxruntime() -> None:
+    code = "import sys, onhook.voice.ear; print(sorted({'numpy', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_window_comes_each_32_ms_however_the_audio_is_cut(model: VadModel) -> None:
+    mulaw = speech.noise(1000)
+    in_frames = windows_of(model, mulaw)
+    assert len(in_frames) == 1000 // WINDOW_MS
+    assert model.stream().hear(mulaw) == in_frames
+
+
+def test_streams_of_one_model_do_not_hear_each_other(model: VadModel) -> None:
+    one, other = model.stream(), model.stream()
+    loud, soft = speech.frames(speech.music(1000)), speech.frames(speech.noise(1000))
+    apart = windows_of(model, speech.noise(1000))
+    mixed = [(one.hear(a), other.hear(b))[1] for a, b in zip(loud, soft, strict=True)]
+    assert [window for windows in mixed for window in windows] == apart
+
+
+def test_levels_are_those_of_the_sound(model: VadModel) -> None:
+    assert windows_of(model, speech.tone(320, 1000, level_db=-20))[5].level == pytest.approx(-20, abs=0.2)
+    assert windows_of(model, speech.quiet(320))[5].level == pytest.approx(-100, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        pytest.param(speech.ringback(1), id="ringback"),
+        pytest.param(speech.busy(), id="busy"),
+        pytest.param(speech.beep(2000), id="beep"),
+        pytest.param(speech.dtmf("0123456789*#"), id="keys"),
+        pytest.param(speech.noise(3000, -30), id="noise"),
+        pytest.param(speech.music(4000), id="music"),
+        pytest.param(speech.quiet(3000), id="silence"),
+    ],
+)
+def test_sounds_of_the_line_are_not_speech(model: VadModel, sound: bytes) -> None:
+    assert share_of_speech(windows_of(model, sound)) == 0.0
+
+
+@speech.needs_espeak
+@pytest.mark.parametrize("voice", ["en-us", "en-us+f3", "en-gb+m4", "es", "pt-br"])
+@pytest.mark.parametrize("snr_db", [None, 20, 12])
+def test_speech_is_speech(model: VadModel, voice: str, snr_db: float | None) -> None:
+    clean = speech.speak("Good morning, I would like to know when you are open.", voice)
+    heard = clean if snr_db is None else speech.with_noise(clean, snr_db)
+    assert share_of_speech(windows_of(model, heard)) >= 0.8
+
+
+@speech.needs_espeak
+def test_speech_is_noticed_as_quickly_after_a_minute_of_digital_silence(model: VadModel) -> None:
+    hello = speech.speak("Hello there.")
+    delays = []
+    for quiet_ms in (1024, 60_000 // WINDOW_MS * WINDOW_MS):
+        windows = windows_of(model, speech.quiet(quiet_ms) + hello)[quiet_ms // WINDOW_MS :]
+        delays.append(next(index for index, window in enumerate(windows) if window.probability >= 0.5))
+    assert delays[1] <= delays[0] + 1 <= 5
