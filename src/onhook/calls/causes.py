@@ -41,6 +41,7 @@ class Reason(StrEnum):
     CARRIER_UNAVAILABLE = "carrier_unavailable"
     NO_RESPONSE = "no_response"
     CANCELED_ELSEWHERE = "canceled_elsewhere"
+    CALLER_CANCELED = "caller_canceled"
     SESSION_EXPIRED = "session_expired"
     DIALOG_LOST = "dialog_lost"
     TRANSPORT_FAILED = "transport_failed"
@@ -89,6 +90,7 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     Reason.CARRIER_UNAVAILABLE: ReasonEntry("the carrier cannot take the call (5xx)", Outcome.FAILED, 41),
     Reason.NO_RESPONSE: ReasonEntry("the carrier never replied (timer B)", Outcome.FAILED, 102),
     Reason.CANCELED_ELSEWHERE: ReasonEntry("the INVITE was cancelled by somebody else (487)", Outcome.NO_ANSWER, 31),
+    Reason.CALLER_CANCELED: ReasonEntry("the caller gave up before we answered (CANCEL)", Outcome.NO_ANSWER, 16),
     Reason.SESSION_EXPIRED: ReasonEntry("the session timer ran out (RFC 4028)", Outcome.FAILED, 102),
     Reason.DIALOG_LOST: ReasonEntry(
         "the far end no longer knows the call (481 or 408 in the dialog)", Outcome.FAILED, 41

@@ -25,6 +25,10 @@ class Method(StrEnum):
     """The INVITE's own final response of 300 or more, without a CANCEL of ours."""
     TIMEOUT = "timeout"
     """The INVITE met timer B: nobody ever replied."""
+    REFUSED = "refused"
+    """Our own final response of 300 or more to the far end's INVITE; its ACK confirms it."""
+    FAR_END_CANCEL = "far_end_cancel"
+    """The far end's CANCEL of its own INVITE, which we answered 487."""
 
 
 class ProofStep(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,7 +36,7 @@ class ProofStep(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `sent` is True for our request, False for the far end's. `count` is how often the request went over
     the wire, retransmissions included. `status` is the last response to it and `answered_at` when that
-    came; for the far end's BYE it is the response that we sent. Times are ms since the epoch.
+    came; for the far end's request it is the response that we sent. Times are ms since the epoch.
     """
 
     method: str

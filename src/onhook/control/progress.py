@@ -19,6 +19,7 @@ from onhook.lines.engine import (
     AudioCount,
     Dialed,
     DtmfReceived,
+    Incoming,
     LegEnded,
     LegEvent,
     ProofUpdated,
@@ -115,6 +116,8 @@ class ProgressRecorder:
                 ]
             case Answered():
                 return [lambda: self._note_answer(event)]
+            case Incoming():
+                return []  # There is no call yet.
             case _:
                 return [lambda: self._store.record_progress(self._progress(event))]
 

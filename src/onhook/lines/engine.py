@@ -4,9 +4,13 @@ An engine holds *legs*, one per call, keyed by the call's id. `place` starts a l
 end, and the engine reports everything as events, in wire order per leg. The last event of every leg is
 `LegEnded`, exactly once, with the proof; what comes to light later arrives as `ProofUpdated`.
 
+A leg that a far end starts is told by `Incoming`. It waits for one of `ring`, `answer`, `refuse` and `hangup`, and is
+from then on like any other.
+
 All methods run in the event loop. Times in events are wall-clock ms since the epoch, taken at the socket.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -47,6 +51,38 @@ class DialOrder(msgspec.Struct, frozen=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class Peer(msgspec.Struct, frozen=True):
+    """A far end whose calls we take. `accounts` are the user names and passwords that it may prove to know.
+
+    Without accounts its INVITEs are not challenged.
+    """
+
+    accounts: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+FindPeer = Callable[[str], Peer | None]
+"""Finds the peer at a numeric host; None for a stranger. Called for every INVITE that comes: it must not block."""
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A far end calls us; its INVITE has been answered with 100 and no more.
+
+    `call_id` is new. Numbers are E.164 where they can be read so, else the user part as it was sent, an empty text
+    where there is none. `peer` is where the INVITE came from, `account` the user name that it proved by digest.
+    `headers` are the INVITE's own, without those of routing, dialog and credentials; lines of one name are joined by
+    commas.
+    """
+
+    call_id: str
+    at: int
+    sip_call_id: str
+    from_number: str
+    to_number: str
+    peer: tuple[str, int]
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    account: str | None = None
+
+
 class Dialed(msgspec.Struct, frozen=True):
     """The INVITE's first byte left."""
 
@@ -55,7 +91,7 @@ class Dialed(msgspec.Struct, frozen=True):
 
 
 class Provisional(msgspec.Struct, frozen=True):
-    """A 1xx came; `ringing` is True for 180 and 183."""
+    """A 1xx came, or our 180 left on a leg that a far end started; `ringing` is True for 180 and 183."""
 
     call_id: str
     at: int
@@ -64,7 +100,11 @@ class Provisional(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """The first 2xx came and is acknowledged. `session_timer` is `peer`, `us` or `none` (RFC 4028)."""
+    """The first 2xx came and is acknowledged; `session_timer` is `peer`, `us` or `none` (RFC 4028).
+
+    On a leg that a far end started: its ACK to our 2xx came, or a BYE that shows that it has the 2xx. `at` is then when
+    the 2xx left: from there on people may talk, and pay.
+    """
 
     call_id: str
     at: int
@@ -131,7 +171,7 @@ class Tick(msgspec.Struct, frozen=True):
     held: bool = False
 
 
-LegEvent = Dialed | Provisional | Answered | DtmfReceived | LegEnded | ProofUpdated
+LegEvent = Incoming | Dialed | Provisional | Answered | DtmfReceived | LegEnded | ProofUpdated
 
 
 class LineEvents(Protocol):
@@ -156,7 +196,7 @@ class LineEvents(Protocol):
     def on_cut(self, call_id: str) -> None:
         """Take the news that `Engine.hangup` was called for an existing leg: nobody on our side talks any more.
 
-        Comes once per leg, after its BYE or CANCEL has been handed to the network, before `LegEnded`.
+        Comes once per leg, after its BYE, CANCEL or refusal has been handed to the network, before `LegEnded`.
         """
         ...
 
@@ -165,10 +205,10 @@ class SnapshotJournal(Protocol):
     """Where an engine keeps what a later life of the process needs to end the leg."""
 
     async def before_invite(self, call_id: str, snapshot: bytes) -> bool:
-        """Make `snapshot` durable before the first byte of an INVITE leaves.
+        """Make `snapshot` durable before the first byte of an INVITE leaves, or of our 2xx to a far end's.
 
-        Returns False when the call may not be dialled any more: a stop is durable. Raises `StoreError` when
-        it could not be written; the INVITE must not leave then.
+        Returns False when the call may not be dialled or answered any more: a stop is durable. Raises `StoreError` when
+        it could not be written; the message must not leave then.
         """
         ...
 
@@ -184,8 +224,40 @@ class Engine(Protocol):
         """Start a leg. Failures come as `LegEnded`, never as exceptions."""
         ...
 
+    def trust(self, find_peer: FindPeer) -> None:
+        """Take calls of the peers that `find_peer` knows; until then of nobody. Strangers are answered 403."""
+        ...
+
+    def rename(self, call_id: str, to: str) -> None:
+        """Know an unanswered incoming leg by another call's id from now on, such as one that was made to wait for it.
+
+        Raises `ValueError` when a leg has that id already; a leg that is gone is none's business any more.
+        """
+        ...
+
+    def ring(self, call_id: str) -> None:
+        """Tell the caller of an incoming leg that it rings (180). Harmless when the leg is gone or rings already."""
+        ...
+
+    def answer(self, call_id: str, trunk: Trunk | None = None) -> None:
+        """Answer an incoming leg (200); `Answered` or `LegEnded` says what came of it. Harmless when it is gone.
+
+        Its media port is bound now: without a free one the caller is answered 503. `trunk` says how to keep the session
+        and how to name ourselves if our BYE is challenged.
+        """
+        ...
+
+    def refuse(self, call_id: str, status: int, cause: Cause) -> None:
+        """Refuse an unanswered incoming leg with a final response of 300 or more. Harmless when it is gone.
+
+        A 503 asks to be tried again in some seconds.
+        """
+        ...
+
     def hangup(self, call_id: str, cause: Cause) -> bool:
         """Cut the audio and end the leg by what its state needs; the first cause wins, repeats are harmless.
+
+        An incoming leg that is not answered is refused: 603 when the agent declines, else 480.
 
         Returns False when the engine holds no leg of this call (nothing was sent, or it is settled).
         """

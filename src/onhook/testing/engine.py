@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from onhook.calls.call import Dialect, new_call_id
 from onhook.calls.causes import Cause, Reason, cause_of_status
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.clock import Clock
@@ -10,12 +11,15 @@ from onhook.lines.engine import (
     Dialed,
     DialOrder,
     DtmfReceived,
+    FindPeer,
+    Incoming,
     LegEnded,
     LegEvent,
     LineEvents,
     ProofUpdated,
     Provisional,
     Tick,
+    Trunk,
 )
 from onhook.lines.media.session import FRAME_BYTES, FRAME_MS, SILENCE
 
@@ -29,13 +33,17 @@ _BYTES_PER_MS = 8
 class FakeLeg:
     """One leg, as far as a fake needs it.
 
+    `order` is None for a leg of an earlier life, `inbound` is True for one that the far end started.
     `played` is what is queued to play, `marks` are in it at their byte; `left` is what the far end has heard of it.
     """
 
     order: DialOrder | None
+    inbound: bool = False
     ringing: bool = False
     answered: bool = False
     stopped_for: Cause | None = None
+    refused_with: int = 480
+    trunk: Trunk | None = None
     played: bytearray = field(default_factory=bytearray)
     left: bytearray = field(default_factory=bytearray)
     marks: list[tuple[int, str]] = field(default_factory=list)
@@ -43,21 +51,32 @@ class FakeLeg:
     keys: str = ""
     muted: bool = False
 
+    @property
+    def is_refused(self) -> bool:
+        """True once we told the caller of an unanswered leg no."""
+        return self.inbound and not self.answered and self.stopped_for is not None
+
 
 class FakeEngine:
     """An `Engine` whose far ends are moved by `ring`, `answer`, `reject`, `hang_up_far_end` and `press`.
 
+    A far end calls us by `call_in`, and gives up by `cancel_far_end`. On such a leg `ring` and `answer` are the port's
+    own; its caller acknowledges at once, or, while `acknowledges` is False, when `acknowledge` is called.
+
     A number that ends in a key of `script` moves by itself: its value is `RINGS`, `ANSWERS`, or the SIP status
     (300 or more) with which it refuses. While `settles` is False, stopped legs stay unsettled until `settle` is
-    called: a far end that does not reply to our BYE. `hangups` lists what the engine was told to end, and why.
-    Time stands still on a leg's audio until `played` or `tick` moves it. Connect it with `report_to` before the
-    first call.
+    called: a far end that does not reply to our BYE. `hangups` lists what the engine was told to end, and why,
+    `refusals` what it was told to refuse, with which status. Time stands still on a leg's audio until `played` or
+    `tick` moves it. Connect it with `report_to` before the first call.
     """
 
     def __init__(self, clock: Clock, script: dict[str, str | int] | None = None) -> None:
         self.settles = True
+        self.acknowledges = True
         self.hangups: list[tuple[str, Cause]] = []
         self.legs: dict[str, FakeLeg] = {}
+        self.refusals: list[tuple[str, int]] = []
+        self.find_peer: FindPeer | None = None
         self._clock = clock
         self._script = script or {}
         self._events: LineEvents | None = None
@@ -77,6 +96,28 @@ class FakeEngine:
             if order.to_number.endswith(suffix):
                 self._perform(order.call_id, act)
                 return
+
+    def trust(self, find_peer: FindPeer) -> None:
+        """Keep how peers are found."""
+        self.find_peer = find_peer
+
+    def rename(self, call_id: str, to: str) -> None:
+        """Know an incoming leg by another call's id. Raises `ValueError` when that has a leg."""
+        if to in self.legs:
+            raise ValueError(f"call {to} has a leg")
+        leg = self.legs.get(call_id)
+        if leg is not None and leg.inbound and not leg.answered:
+            self.legs[to] = self.legs.pop(call_id)
+
+    def refuse(self, call_id: str, status: int, cause: Cause) -> None:
+        """Note the refusal and, while `settles`, let the caller acknowledge it."""
+        leg = self.legs.get(call_id)
+        if leg is None or not leg.inbound or leg.answered or leg.is_refused:
+            return
+        self.refusals.append((call_id, status))
+        leg.stopped_for, leg.refused_with = cause, status
+        if self.settles:
+            self.settle(call_id)
 
     def hangup(self, call_id: str, cause: Cause) -> bool:
         """Note the order and, while `settles`, settle the leg at once."""
@@ -152,15 +193,41 @@ class FakeEngine:
 
     # the far end
 
-    def ring(self, call_id: str) -> None:
-        """Let the far end send a 180."""
-        self.legs[call_id].ringing = True
-        self._report(Provisional(call_id, self._clock.now_ms(), 180, ringing=True))
+    def call_in(self, from_number: str, to_number: str, **headers: str) -> str:
+        """Let a far end call us; return the new call's id. Header names are written with underscores."""
+        call_id = new_call_id(Dialect.NATIVE)
+        self.legs[call_id] = FakeLeg(None, inbound=True)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        sip_call_id, peer = f"{call_id}@far.test", ("192.0.2.9", 5060)
+        self._report(Incoming(call_id, self._clock.now_ms(), sip_call_id, from_number, to_number, peer, headers=named))
+        return call_id
 
-    def answer(self, call_id: str) -> None:
-        """Let the far end send a 200 to the INVITE."""
-        self.legs[call_id].answered = True
+    def cancel_far_end(self, call_id: str) -> None:
+        """Let the caller of an unanswered leg give up."""
+        now = self._clock.now_ms()
+        steps = (self._far_step("CANCEL", 200), self._far_step("INVITE", 487))
+        proof = Proof(Result.CONFIRMED, Method.FAR_END_CANCEL, steps, confirmed_at=now)
+        self._end(call_id, proof, Cause("caller", Reason.CALLER_CANCELED, sip_status=487, q850=16))
+
+    def acknowledge(self, call_id: str) -> None:
+        """Let the caller send the ACK to our 200."""
         self._report(Answered(call_id, self._clock.now_ms()))
+
+    def ring(self, call_id: str) -> None:
+        """Let the far end send a 180, or send it to a caller; harmless for a leg that is gone."""
+        leg = self.legs.get(call_id)
+        if leg is not None and not leg.is_refused:
+            leg.ringing = True
+            self._report(Provisional(call_id, self._clock.now_ms(), 180, ringing=True))
+
+    def answer(self, call_id: str, trunk: Trunk | None = None) -> None:
+        """Let the far end send a 200 to the INVITE, or send it to a caller; harmless for a leg that is gone."""
+        leg = self.legs.get(call_id)
+        if leg is None or leg.is_refused:
+            return
+        leg.answered, leg.trunk = True, trunk
+        if not leg.inbound or self.acknowledges:
+            self.acknowledge(call_id)
 
     def reject(self, call_id: str, status: int) -> None:
         """Let the far end refuse the INVITE with `status`, 300 or more."""
@@ -171,11 +238,11 @@ class FakeEngine:
     def hang_up_far_end(self, call_id: str) -> None:
         """Let the far end send a BYE."""
         now = self._clock.now_ms()
-        step = ProofStep("BYE", cseq=1, sent=False, at=now, status=200, answered_at=now)
+        initiator = "caller" if self.legs[call_id].inbound else "callee"
         self._end(
             call_id,
-            Proof(Result.CONFIRMED, Method.FAR_END_BYE, (step,), confirmed_at=now),
-            Cause("callee", Reason.HANGUP, q850=16),
+            Proof(Result.CONFIRMED, Method.FAR_END_BYE, (self._far_step("BYE", 200),), confirmed_at=now),
+            Cause(initiator, Reason.HANGUP, q850=16),
         )
 
     def press(self, call_id: str, digit: str) -> None:
@@ -217,6 +284,10 @@ class FakeEngine:
 
     def _stop_proof(self, leg: FakeLeg, *, confirmed: bool) -> Proof:
         now = self._clock.now_ms()
+        if leg.inbound and not leg.answered:
+            result = Result.CONFIRMED if confirmed else Result.UNCONFIRMED
+            refusal = (self._far_step("INVITE", leg.refused_with),)
+            return Proof(result, Method.REFUSED, refusal, confirmed_at=now if confirmed else None)
         method = Method.BYE if leg.answered else Method.CANCEL
         if not confirmed:
             return Proof(Result.UNCONFIRMED, method, (self._step(method.name, None),))
@@ -227,6 +298,10 @@ class FakeEngine:
         now = self._clock.now_ms()
         cseq = 2 if method == "BYE" else 1
         return ProofStep(method, cseq, sent=True, at=now, status=status, answered_at=now if status else None)
+
+    def _far_step(self, method: str, status: int) -> ProofStep:
+        now = self._clock.now_ms()
+        return ProofStep(method, cseq=1, sent=False, at=now, status=status, answered_at=now)
 
     def _end(self, call_id: str, proof: Proof, cause: Cause) -> None:
         del self.legs[call_id]

@@ -59,6 +59,7 @@ UNANSWERED_END: dict[Reason, End] = {
     Reason.CARRIER_UNAVAILABLE: End("not_connected", "telephony_provider_unavailable"),
     Reason.NO_RESPONSE: End("not_connected", "telephony_provider_unavailable"),
     Reason.CANCELED_ELSEWHERE: End("not_connected", "dial_no_answer"),
+    Reason.CALLER_CANCELED: HUNG_UP,
     Reason.SESSION_EXPIRED: End("not_connected", "dial_failed"),
     Reason.DIALOG_LOST: End("not_connected", "dial_failed"),
     Reason.TRANSPORT_FAILED: End("not_connected", "telephony_provider_unavailable"),

@@ -45,6 +45,7 @@ ENDED_REASON: dict[Reason, str] = {
     Reason.CARRIER_UNAVAILABLE: "error",
     Reason.NO_RESPONSE: "error",
     Reason.CANCELED_ELSEWHERE: "no_answer",
+    Reason.CALLER_CANCELED: "hangup",
     Reason.SESSION_EXPIRED: "error",
     Reason.DIALOG_LOST: "error",
     Reason.TRANSPORT_FAILED: "error",
