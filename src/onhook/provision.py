@@ -143,7 +143,7 @@ async def _create_sandbox_agent(store: Store, now: int, kind: AgentKind) -> str:
         updated_at=now,
         published=True,
         kind=kind.value,
-        settings={"initial_message": "Hello, this is Ada, the agent of the sandbox."},
+        settings={"enable_recording": True},
     )
     await store.put(agent)
     return agent.id

@@ -1,4 +1,4 @@
-"""`onhook demo`: a server, a carrier and three real calls, each ended and proved before your eyes."""
+"""`onhook demo`: a server, a carrier and three real calls: a conversation, and two that are ended and proved."""
 
 import asyncio
 import contextlib
@@ -24,11 +24,21 @@ INTERRUPTED = 130
 """Exit code of a tour that was cut short, as shells have it."""
 
 START_LIMIT_S = 20.0
+AGENTS_LIMIT_S = 20.0
 CALL_LIMIT_S = 10.0
+CONVERSATION_LIMIT_S = 60.0
 TALK_S = 2.0
-"""How long each call of the tour is left talking, so that there is something to hear and to cut."""
+"""How long the agent is left talking before it is cut."""
 
-TALKOVER_EVENTS = ("event_phone_call_started", "event_phone_call_connected", "event_phone_call_ended")
+SAYS_YES, PRESSES_ONE = "+12025550122", "+12025550124"
+"""Who is called for a conversation: where speech cannot be understood, somebody who presses keys."""
+
+TALKOVER_EVENTS = (
+    "event_phone_call_started",
+    "event_conversation_started",
+    "event_recording",
+    "event_phone_call_ended",
+)
 RETELL_EVENTS = ("call_started", "call_ended")
 """The webhooks that are shown, the last one of a call at the end."""
 
@@ -74,7 +84,7 @@ async def _give_tour(sandbox: SandboxFile, receiver: Receiver) -> None:
     ) as client:
         await _listen_to_talkover(client, sandbox, receiver)
         tour = _Tour(client, sandbox, receiver, await _listen_to_retell(client, receiver))
-        await _talkover_tour(tour)
+        await _conversation_tour(tour)
         await _retell_tour(tour)
         await _early_stop_tour(tour)
 
@@ -110,35 +120,41 @@ async def _listen_to_retell(client: httpx.AsyncClient, receiver: Receiver) -> st
     return agent_id
 
 
-async def _talkover_tour(tour: _Tour) -> None:
-    say("\n1. A call ended through the TalkOver API")
+async def _conversation_tour(tour: _Tour) -> None:
+    say("\n1. A conversation: the agent asks, listens, says farewell and hangs up")
+    callee = SAYS_YES if await _understands_speech(tour.client) else PRESSES_ONE
     agent = f"/api/v1/agents/{tour.sandbox.agent_id}"
-    call = await _post(tour.client, f"{agent}/call", {"to": "+12025550100"})
+    call = await _post(tour.client, f"{agent}/call", {"to": callee})
     call_id = call.json()["data"]["id"]
-    await _until(tour.client, call_id, "answered")
-    await asyncio.sleep(TALK_S)
-    answer = await _post(tour.client, f"{agent}/end-call", {"call_sid": call_id})
-    say(f"   {answer.status_code} {answer.text}")
-    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
-    await _show(tour, call_id, TALKOVER_EVENTS[-1])
+    await _follow(tour, call_id, CONVERSATION_LIMIT_S)
+    await _show_webhooks(tour, call_id, TALKOVER_EVENTS[-1])
+    recording = (await tour.client.get(f"/v1/calls/{call_id}/recording")).raise_for_status()
+    say(f"     recorded  {len(recording.content):,} bytes, both voices: GET /v1/calls/{call_id}/recording")
 
 
 async def _retell_tour(tour: _Tour) -> None:
-    say("\n2. A call ended through the Retell API")
-    call_id = await _create_phone_call(tour, "+12025550100")
+    say("\n2. A call ended through the Retell API, in the middle of a sentence")
+    call_id = await _create_phone_call(tour, SAYS_YES)
     await _until(tour.client, call_id, "answered")
     await asyncio.sleep(TALK_S)
-    await _stop_call(tour, call_id)
-    await _show(tour, call_id, RETELL_EVENTS[-1])
+    answer = await _post(tour.client, f"/v2/stop-call/{call_id}")
+    say(f"   {answer.status_code} (no body)")
+    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
+    await _follow(tour, call_id, CALL_LIMIT_S)
+    await _show_webhooks(tour, call_id, RETELL_EVENTS[-1])
 
 
 async def _early_stop_tour(tour: _Tour) -> None:
     say("\n3. A call stopped before the carrier has said a word, and answered all the same (a ghost call elsewhere)")
-    call_id = await _create_phone_call(tour, "+12025550107")
+    agent = f"/api/v1/agents/{tour.sandbox.agent_id}"
+    call = await _post(tour.client, f"{agent}/call", {"to": "+12025550107"})
+    call_id = call.json()["data"]["id"]
     await asyncio.sleep(0.3)
-    await _stop_call(tour, call_id)
-    await _until(tour.client, call_id, "ended")
-    await _show(tour, call_id, RETELL_EVENTS[-1])
+    answer = await _post(tour.client, f"{agent}/end-call", {"call_sid": call_id})
+    say(f"   {answer.status_code} {answer.text}")
+    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
+    await _follow(tour, call_id, CALL_LIMIT_S)
+    await _show_webhooks(tour, call_id, TALKOVER_EVENTS[-1])
 
 
 async def _create_phone_call(tour: _Tour, to_number: str) -> str:
@@ -147,12 +163,6 @@ async def _create_phone_call(tour: _Tour, to_number: str) -> str:
     order = numbers | {"override_agent_id": tour.retell_agent_id}
     call_id: str = (await _post(tour.client, "/v2/create-phone-call", order)).json()["call_id"]
     return call_id
-
-
-async def _stop_call(tour: _Tour, call_id: str) -> None:
-    answer = await _post(tour.client, f"/v2/stop-call/{call_id}")
-    say(f"   {answer.status_code} (no body)")
-    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
 
 
 async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
@@ -173,12 +183,38 @@ async def _until(client: httpx.AsyncClient, call_id: str, state: str) -> None:
     fail(f"call {call_id} did not become {state} within {CALL_LIMIT_S:.0f} s")
 
 
-async def _show(tour: _Tour, call_id: str, last_event: str) -> None:
-    """Print a call's timeline and proof, and the webhooks that told of it."""
-    call = (await tour.client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
-    timeline = (await tour.client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
-    for line in timeline_lines(call, timeline):
-        say(f"   {line}")
+async def _understands_speech(client: httpx.AsyncClient) -> bool:
+    """Wait for the agent processes; say whether speech can be recognised. Leaves the demo when they do not come up."""
+    deadline = time.monotonic() + AGENTS_LIMIT_S
+    components: dict[str, str] = {}
+    while time.monotonic() < deadline:
+        components = (await client.get("/readyz")).json()["components"]
+        if components["agent_processes"] == "ok":
+            return components["recognition"] == "ok"
+        await asyncio.sleep(0.1)
+    fail(f"the agent processes are not up: {components['agent_processes']}")
+
+
+async def _follow(tour: _Tour, call_id: str, limit_s: float) -> None:
+    """Print a call's timeline as it happens, and its proof once it has ended. Leaves the demo when that takes long."""
+    shown = 0
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        call = (await tour.client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
+        timeline = (await tour.client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
+        lines = timeline_lines(call, timeline)
+        happened = len(lines) if call["state"] == "ended" else len(timeline["events"])
+        for line in lines[shown:happened]:
+            say(f"   {line}")
+        if call["state"] == "ended":
+            return
+        shown = happened
+        await asyncio.sleep(0.1)
+    fail(f"call {call_id} did not end within {limit_s:.0f} s")
+
+
+async def _show_webhooks(tour: _Tour, call_id: str, last_event: str) -> None:
+    """Print the webhooks that told of a call."""
     try:
         async with asyncio.timeout(CALL_LIMIT_S):
             arrived = await tour.receiver.until(call_id, last_event)
