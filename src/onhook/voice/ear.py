@@ -103,10 +103,9 @@ class Ear:
         loud = self._noise.loud(window.level) and window.level > self._echo.level
         surely = (self._over_agent if agent_speaking else _ALONE).probability
         if self._turn.speaking:
-            voiced = loud and window.probability >= surely - _HYSTERESIS
-        else:
-            voiced = window.level > self._echo.level and window.probability >= surely
-        self._noise.hear(window.level, voiced=voiced)
+            surely -= _HYSTERESIS
+        voiced = loud and window.probability >= surely
+        self._noise.hear(window.level, silent=not voiced and not self._echo.up)
         if voiced:
             self._last_under_echo = self._echo.up
         return Hearing(end_ms, voiced=voiced, loud=loud)

@@ -15,7 +15,7 @@ _NOISIEST_START_DB = -45.0
 _STANDS_OUT_DB = 3.0
 _FALLS = 0.5
 _RISES = 0.06
-"""How much of the way the noise floor goes to a quieter window, and to a louder one without voice."""
+"""How much of the way the noise floor goes to a quieter window, and to a louder one in which nobody speaks."""
 
 _DELAYS = 25
 """How late what we sent may come back, in ticks: 500 ms. A delay between two ticks spreads over both."""
@@ -51,10 +51,10 @@ class NoiseFloor:
             self._level = min(max(level, _QUIETEST_DB), _NOISIEST_START_DB)
         return level > self._level + _STANDS_OUT_DB
 
-    def hear(self, level: float, *, voiced: bool) -> None:
-        """Take a window; one with voice says nothing of the noise, unless it is quieter."""
+    def hear(self, level: float, *, silent: bool) -> None:
+        """Take a window; one in which somebody may speak says nothing of the noise, unless it is quieter."""
         step = max(level, _QUIETEST_DB) - self._level
-        if step < 0 or not voiced:
+        if step < 0 or silent:
             self._level += step * (_FALLS if step < 0 else _RISES)
 
 
