@@ -30,7 +30,6 @@ def test_levels_are_relative_to_full_scale() -> None:
 def test_noise_that_goes_on_is_not_loud_and_what_stands_out_of_it_is() -> None:
     floor = NoiseFloor()
     for _ in range(100):
-        floor.loud(-40)
         floor.hear(-40, silent=True)
     assert not floor.loud(-39)
     assert floor.loud(-35)
@@ -38,7 +37,7 @@ def test_noise_that_goes_on_is_not_loud_and_what_stands_out_of_it_is() -> None:
 
 def test_voice_does_not_raise_the_floor() -> None:
     floor = NoiseFloor()
-    floor.loud(-60)
+    floor.hear(-60, silent=True)
     for _ in range(100):
         floor.hear(-20, silent=False)
     assert floor.loud(-50)
@@ -46,7 +45,7 @@ def test_voice_does_not_raise_the_floor() -> None:
 
 def test_the_floor_falls_at_once_where_the_line_becomes_quiet() -> None:
     floor = NoiseFloor()
-    floor.loud(-45)
+    floor.hear(-45, silent=True)
     for _ in range(5):
         floor.hear(-70, silent=True)
     assert floor.loud(-60)
@@ -92,6 +91,11 @@ def test_doubt_makes_the_bar_high_again() -> None:
     for frame in speech.frames(speech.noise(80, -20)):
         bar.hear(frame, QUIET)
     assert bar.level >= -26
+
+
+def test_a_caller_who_talks_with_us_for_long_does_not_raise_the_bar_above_us() -> None:
+    together = [(speech.noise(20, -20), speech.noise(20, -14))] * 1500
+    assert bar_after(together) <= -20
 
 
 def test_the_bar_is_down_half_a_second_after_we_fell_silent() -> None:

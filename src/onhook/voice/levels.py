@@ -20,7 +20,7 @@ _RISES = 0.06
 _DELAYS = 25
 """How late what we sent may come back, in ticks: 500 ms. A delay between two ticks spreads over both."""
 _UNKNOWN_DB = -6.0
-"""What is assumed to come back at a delay that nothing is known of, relative to what we sent."""
+"""What is assumed to come back at a delay that nothing is known of, relative to what we sent; never more."""
 _LEARN_DB = 1.0
 """How much less may come back with each tick that proves it; no single tick proves much, for echoes smear."""
 _FORGET_DB = 0.04
@@ -41,21 +41,21 @@ class NoiseFloor:
     """Follows the noise of one line."""
 
     def __init__(self) -> None:
-        self._level = 0.0
-        self._fresh = True
+        self._level: float | None = None
 
     def loud(self, level: float) -> bool:
-        """Say whether a window of this level stands out of the noise."""
-        if self._fresh:
-            self._fresh = False
-            self._level = min(max(level, _QUIETEST_DB), _NOISIEST_START_DB)
-        return level > self._level + _STANDS_OUT_DB
+        """Say whether a window of this level stands out of the noise heard before."""
+        return level > self._before(level) + _STANDS_OUT_DB
 
     def hear(self, level: float, *, silent: bool) -> None:
         """Take a window; one in which somebody may speak says nothing of the noise, unless it is quieter."""
-        step = max(level, _QUIETEST_DB) - self._level
-        if step < 0 or silent:
-            self._level += step * (_FALLS if step < 0 else _RISES)
+        before = self._before(level)
+        step = max(level, _QUIETEST_DB) - before
+        share = _FALLS if step < 0 else _RISES * silent
+        self._level = before + step * share
+
+    def _before(self, level: float) -> float:
+        return min(max(level, _QUIETEST_DB), _NOISIEST_START_DB) if self._level is None else self._level
 
 
 class EchoBar:
@@ -81,7 +81,7 @@ class EchoBar:
         pairs = list(pairwise(self._sent))
         self._bars.append(max(max(pair) + part for pair, part in zip(pairs, self._returns, strict=True)) + _MARGIN_DB)
         self._returns = [
-            max(part - _LEARN_DB, min(part + _FORGET_DB, level - min(pair)))
+            max(part - _LEARN_DB, min(part + _FORGET_DB, level - min(pair), _UNKNOWN_DB))
             for pair, part in zip(pairs, self._returns, strict=True)
         ]
 
