@@ -16,8 +16,10 @@ from onhook.calls.call import Call, Event, EventType
 from onhook.calls.causes import Cause, Reason, outcome_of
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import TRANSITIONS, State
+from onhook.calls.timer import CallTimer, TimerKind
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Progress, Settlement, StopOrder, Store
+from onhook.store.timers import TimerCleared, TimerSet
 from onhook.testing.calls import sample_call
 from onhook.testing.store import MemoryStore
 
@@ -27,6 +29,12 @@ T = TypeVar("T")
 CAUSES = st.builds(Cause, initiator=st.sampled_from(["timer", "operator", "callee"]), reason=st.sampled_from(Reason))
 PROOFS = st.builds(Proof, result=st.sampled_from(Result), method=st.sampled_from(Method))
 FROZEN = ("outcome", "cause", "ended_at")
+AUDITED = {
+    EventType.STOP_REQUESTED: "call.stop",
+    EventType.STOP_SCHEDULED: "call.stop_scheduled",
+    EventType.STOP_UNSCHEDULED: "call.stop_unscheduled",
+    EventType.FAREWELL_STARTED: "call.farewell_started",
+}
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -55,6 +63,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     def events(self) -> list[Event]:
         return self.runner.run(self.store.events(self.seen[0].id))
+
+    def timers(self) -> dict[TimerKind, CallTimer]:
+        return {timer.kind: timer for timer in self.runner.run(self.store.timers(self.seen[0].id))}
 
     @initialize(state=st.sampled_from([State.SCHEDULED, State.DIALING]))
     def create(self, state: State) -> None:
@@ -97,6 +108,23 @@ class Lifecycle(RuleBasedStateMachine):
         if stopped.first:
             assert stopped.call.cause == cause
             assert stopped.call.outcome is outcome_of(cause, answered=before.state is State.ANSWERED)
+
+    @rule(kind=st.sampled_from(TimerKind), only_answered=st.booleans(), if_absent=st.booleans())
+    def set_timer(self, kind: TimerKind, only_answered: bool, if_absent: bool) -> None:
+        before, present = self.seen[-1], self.timers().get(kind)
+        timer = CallTimer(kind, self.now + 10, Cause("operator", Reason.OPERATOR_STOP), self.now)
+        found = self.run(self.store.set_timer(before.id, None, timer, only_answered=only_answered, if_absent=if_absent))
+        may = not before.is_over and (not only_answered or before.state is State.ANSWERED)
+        may = may and not (if_absent and present is not None)
+        assert found == TimerSet(self.see(), timer if may else present, may)
+        assert self.timers().get(kind) == found.timer_now
+
+    @rule(kind=st.sampled_from(TimerKind))
+    def clear_timer(self, kind: TimerKind) -> None:
+        present = self.timers().get(kind)
+        cleared = self.run(self.store.clear_timer(self.seen[0].id, None, kind, self.now))
+        assert cleared == TimerCleared(self.see(), present)
+        assert kind not in self.timers()
 
     @rule(causes=st.lists(CAUSES, min_size=2, max_size=4))
     def stops_at_once(self, causes: list[Cause]) -> None:
@@ -153,6 +181,23 @@ class Lifecycle(RuleBasedStateMachine):
         assert kinds.count(EventType.ENDED) == (last.state is State.ENDED)
         assert kinds.count(EventType.ANSWERED) == (last.answered_at is not None)
         assert kinds.count(EventType.ANSWERED_AFTER_STOP) == (last.answered_on_wire_at is not None)
+
+    @invariant()
+    def only_a_live_call_has_timers_and_only_they_are_due(self) -> None:
+        if not self.seen:
+            return
+        timers = self.timers()
+        due = self.runner.run(self.store.due(self.now + 1000)).timers
+        assert {timer.kind: timer for _, timer in due} == timers
+        assert not (timers and self.seen[-1].is_over)
+
+    @invariant()
+    def the_audit_log_has_each_stop_and_each_timer_that_the_events_tell_of(self) -> None:
+        if not self.seen:
+            return
+        told = [event for event in self.events() if event.type in AUDITED]
+        entries = self.runner.run(self.store.audit_entries(self.seen[0].environment_id))
+        assert [(one.action, one.at) for one in entries] == [(AUDITED[one.type], one.at) for one in told]
 
     def teardown(self) -> None:
         self.runner.run(self.store.close())

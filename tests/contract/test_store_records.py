@@ -6,12 +6,24 @@ import msgspec
 import pytest
 
 from onhook.calls.call import Dialect
+from onhook.calls.causes import Cause, Reason
+from onhook.calls.selector import CallSelector
+from onhook.calls.states import State
+from onhook.store.records import BulkStop, DialBlock
 from onhook.store.store import Agent, ApiKey, ConflictError, Environment, Number, R, Record, Store, TrunkRecord
 
 pytestmark = pytest.mark.contract
 
 ENVIRONMENT = Environment(id="env_1", name="Bücher & Söhne", created_at=1)
-KEY = ApiKey(id="key_1", environment_id="env_1", name="main", token_sha256="ab" * 32, last4="1234", created_at=2)
+KEY = ApiKey(
+    id="key_1",
+    environment_id="env_1",
+    name="main",
+    token_sha256="ab" * 32,
+    last4="1234",
+    created_at=2,
+    scopes=("calls:read",),
+)
 TRUNK = TrunkRecord(
     id="trunk_1", environment_id="env_1", name="carrier", uri="sip:127.0.0.1:5060", created_at=3, password="box"
 )
@@ -26,7 +38,27 @@ AGENT = Agent(
     updated_at=6,
     settings={"voice": {"id": "x"}, "languages": ["es", "ca"]},
 )
-ALL: list[Record] = [ENVIRONMENT, KEY, TRUNK, NUMBER, AGENT]
+BLOCK = DialBlock(
+    id="block_1",
+    environment_id="env_1",
+    selector=CallSelector(agent_ids=("agent_1",), number_prefixes=("+44", "+33"), metadata={"list": "7"}),
+    created_at=7,
+    created_by="api_key:key_1",
+    reason="wrong number",
+    bulk_id="bulk_1",
+)
+BULK = BulkStop(
+    id="bulk_1",
+    environment_id="env_1",
+    selector=CallSelector(states=(State.RINGING, State.ANSWERED), older_than_ms=60_000),
+    cause=Cause("api_key:key_1", Reason.API_STOP, text="wrong number"),
+    requested_at=8,
+    request_id="req_1",
+    dial_block_id="block_1",
+    call_ids=("call_1", "call_2"),
+    first=(True, False),
+)
+ALL: list[Record] = [ENVIRONMENT, KEY, TRUNK, NUMBER, AGENT, BLOCK, BULK]
 
 
 @pytest.mark.parametrize("record", ALL, ids=lambda record: type(record).__name__)

@@ -51,6 +51,21 @@ async def test_a_stop_before_the_answer_cancels_the_call(store: Store, state: St
     assert event.data == {"cause": as_json(BY_KEY), "state": state.value}
 
 
+async def test_a_stop_keeps_the_request_the_bulk_stop_and_the_farewell_that_it_came_with(store: Store) -> None:
+    call = await answered(store)
+    order = StopOrder(call.id, BY_KEY, NOW + 50, request_id="req_1", bulk_id="bulk_1", farewell="played")
+    stopped = await store.request_stop(order)
+    assert stopped is not None
+    assert stopped.call.stop == Stop(NOW + 50, BY_KEY, Result.PENDING, "req_1", "bulk_1", "played")
+    event = await last_event(store, call)
+    circumstances = {"request_id": "req_1", "bulk_id": "bulk_1", "farewell": "played"}
+    assert event.data == {"cause": as_json(BY_KEY), "state": "answered", **circumstances}
+    ended = await store.settle(settlement(call, NOW + 90))
+    assert ended is not None
+    assert ended.stop == Stop(NOW + 50, BY_KEY, Result.CONFIRMED, "req_1", "bulk_1", "played")
+    assert await store.get_call(call.id, None) == ended
+
+
 async def test_a_stop_after_the_answer_completes_the_call(store: Store) -> None:
     call = await answered(store)
     stopped = await stop(store, call)

@@ -5,7 +5,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from onhook.store import sqlite_calls
+from onhook.calls.call import Stop
+from onhook.calls.causes import Cause, Reason
+from onhook.calls.proof import Result
+from onhook.store import sqlite_calls, sqlite_records, sqlite_timers
 from onhook.store.sqlite import SqliteStore
 from onhook.store.sqlite_migrate import connect, migrate, migrations
 from onhook.store.store import StoreError
@@ -72,6 +75,30 @@ def test_a_database_of_the_first_version_becomes_what_a_new_one_is(tmp_path: Pat
     assert sqlite_calls.get(old, "call_1", "env_1") is not None
     assert schema(old) == schema(new)
     new.close()
+
+
+def test_stops_and_keys_of_a_database_from_before_call_control_are_read_as_they_were_meant(tmp_path: Path) -> None:
+    old = apsw.Connection(":memory:")
+    migrate(old, migrations()[:4])
+    cause = '{"initiator": "api_key:key_1", "reason": "api_stop"}'
+    columns = "id, environment_id, agent_id, trunk_id, dialect, direction, from_number, to_number, state, sip_call_id"
+    old.execute(
+        f"INSERT INTO calls ({columns}, created_at, updated_at, max_duration_ms, ring_timeout_ms, cause, stop, details,"
+        " ended_at, outcome, last_seq) VALUES ('call_1', 'env_1', 'a', 't', 'native', 'outbound', '+1', '+2', 'ending',"
+        " 's', 1, 1, 1, 1, ?1, json_object('requested_at', 5, 'cause', json(?1), 'result', 'pending'), '{}',"
+        " 5, 'canceled', 2)",
+        (cause,),
+    )
+    key = '{"id": "key_1", "environment_id": "env_1", "name": "n", "token_sha256": "ab", "last4": "1", "created_at": 1}'
+    old.execute("INSERT INTO records VALUES ('api_key', 'key_1', 'env_1', 1, ?)", (key,))
+    migrate(old, migrations())
+    call, found = sqlite_calls.get(old, "call_1", "env_1"), sqlite_records.key_by_hash(old, "ab")
+    assert call is not None
+    assert call.stop == Stop(5, Cause("api_key:key_1", Reason.API_STOP), Result.PENDING)
+    assert found is not None
+    assert found.scopes == ()
+    assert sqlite_timers.of_call(old, "call_1") == []
+    assert sqlite_records.unfinished_bulk_stops(old) == []
 
 
 def test_a_first_database_from_before_calls_were_listed_by_start_gets_that_index() -> None:

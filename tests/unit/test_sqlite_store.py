@@ -17,6 +17,7 @@ from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.selector import CallSelector
 from onhook.calls.states import State
+from onhook.calls.timer import CallTimer, TimerKind
 from onhook.store import (
     sqlite_audit,
     sqlite_blocks,
@@ -27,6 +28,7 @@ from onhook.store import (
     sqlite_timers,
 )
 from onhook.store.outbox import Delivery, DeliveryState, Finished, Replay, WebhookEndpoint
+from onhook.store.records import BulkStop, DialBlock
 from onhook.store.sqlite import SqliteStore
 from onhook.store.sqlite_migrate import connect
 from onhook.store.store import Agent, CallFilter, Due, Page, StopOrder, StoreError
@@ -37,6 +39,7 @@ pytestmark = pytest.mark.unit
 
 NOW = 1_800_000_000_000
 CAUSE = Cause("operator", Reason.OPERATOR_STOP)
+EVERYTHING = CallSelector(all=True)
 
 
 @pytest.fixture
@@ -111,6 +114,47 @@ async def test_a_store_that_is_opened_again_has_everything(tmp_path: Path) -> No
     assert await second.get_call(call.id, None) == call
     assert await second.snapshots() == {call.id: b"x"}
     await second.close()
+
+
+async def test_timers_blocks_and_unfinished_bulk_stops_outlive_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "onhook.db"
+    first = SqliteStore(path)
+    await first.open()
+    call = sample_call()
+    await first.create_call(call)
+    timer = CallTimer(TimerKind.STOP_AT, NOW + 5, CAUSE, NOW)
+    bulk = BulkStop("bulk_1", "env_1", EVERYTHING, CAUSE, NOW, dial_block_id="block_1", call_ids=(call.id,))
+    await first.set_timer(call.id, None, timer)
+    await first.put(DialBlock("block_1", "env_1", EVERYTHING, NOW, "operator", bulk_id="bulk_1"))
+    await first.put(bulk)
+    await first.close()
+    second = SqliteStore(path)
+    await second.open()
+    assert [(due.call.id, due.timer) for due in (await second.due(NOW + 5)).timers] == [(call.id, timer)]
+    assert await second.unfinished_bulk_stops() == [bulk]
+    assert not await second.save_snapshot(call.id, b"leg", before_invite=True)
+    assert [entry.action for entry in await second.audit_entries("env_1")] == ["call.stop_scheduled"]
+    await second.close()
+
+
+async def test_a_block_that_another_process_puts_holds_at_once(store: SqliteStore, tmp_path: Path) -> None:
+    call = sample_call()
+    await store.create_call(call)
+    other = SqliteStore(tmp_path / "onhook.db")
+    await other.open()
+    await other.put(DialBlock("block_1", "env_1", EVERYTHING, NOW, "operator"))
+    assert not await store.save_snapshot(call.id, b"leg", before_invite=True)
+    await other.delete(DialBlock, "block_1", "env_1")
+    assert await store.save_snapshot(call.id, b"leg", before_invite=True)
+    await other.close()
+
+
+async def test_a_block_that_is_not_durable_holds_nothing_back(store: SqliteStore, tmp_path: Path) -> None:
+    call = sample_call()
+    await store.create_call(call)
+    with no_file_may_grow_beyond((tmp_path / "onhook.db-wal").stat().st_size), pytest.raises(StoreError):
+        await store.put(DialBlock("block_1", "env_1", EVERYTHING, NOW, "operator"))
+    assert await store.save_snapshot(call.id, b"leg", before_invite=True)
 
 
 async def test_closing_waits_for_writes_and_lists_in_flight(tmp_path: Path) -> None:
@@ -290,7 +334,6 @@ def number_of_calls(**conditions: object) -> Callable[[apsw.Connection], object]
     return lambda db: sqlite_queries.count_calls(db, where)
 
 
-EVERYTHING = CallSelector(all=True)
 ONE, TWO = ("agent_1",), ("agent_1", "agent_2")
 ORDER = StopOrder("call_1", CAUSE, NOW, or_sip_call_id=True)
 INDEXED: dict[str, tuple[Callable[[apsw.Connection], object], set[str]]] = {
