@@ -66,7 +66,7 @@ _BYTES_PER_MS = 8
 
 
 class Ear:
-    """Listens to one call, from its answer on. Needs about 0.3 % of a core."""
+    """Listens to one call, from its answer on. Needs about 0.1 ms each 20 ms."""
 
     def __init__(self, model: VadModel, definition: AgentDefinition) -> None:
         self._vad = model.stream()
