@@ -63,6 +63,11 @@ class Proof(msgspec.Struct, frozen=True):
         """When our first BYE left (ms since the epoch), or None."""
         return min((step.at for step in self.steps if step.sent and step.method == "BYE"), default=None)
 
+    @property
+    def end_sent_at(self) -> int | None:
+        """When our first CANCEL or BYE left (ms since the epoch), or None."""
+        return min((step.at for step in self.steps if step.sent and step.method in ("CANCEL", "BYE")), default=None)
+
 
 PENDING = Proof(Result.PENDING, Method.NONE)
 """The stop is durable, the wire has not answered yet."""

@@ -13,7 +13,7 @@ the record failed.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onhook.calls.call import Call
 from onhook.calls.causes import Cause
@@ -42,6 +42,8 @@ class Ending:
         self._engine = engine
         self._clock = clock
         self._live = live
+        self.on_end: list[Callable[[Call], None]] = []
+        """Told of each end that is written, once. They are quick and raise nothing."""
         self._waiters: dict[str, set[asyncio.Future[Call]]] = {}
         self._unwritten: dict[str, StopOrder] = {}
         """Stops carried out on the wire that the store has not confirmed, by call id."""
@@ -72,21 +74,24 @@ class Ending:
 
     async def settle(self, ended: LegEnded) -> Call | None:
         """Write the end of a leg with its proof. Repeats are harmless. Raises `StoreError`."""
-        order = self._unwritten.get(ended.call_id)
+        order, now = self._unwritten.get(ended.call_id), self._clock.now_ms()
         call = await self._store.settle(
             Settlement(
                 call_id=ended.call_id,
-                at=self._clock.now_ms(),
+                at=now,
                 proof=ended.proof,
                 cause=order.cause if order else ended.cause,
                 ended_at=order.at if order else ended.at,
             )
         )
         self._unwritten.pop(ended.call_id, None)
-        self._live.remove(ended.call_id)
+        had_leg = self._live.remove(ended.call_id)
         for waiter in self._waiters.pop(ended.call_id, ()):
             if call is not None and not waiter.done():
                 waiter.set_result(call)
+        if call is not None and (had_leg or call.updated_at == now):  # It is this settlement that ended it.
+            for tell in self.on_end:
+                tell(call)
         return call
 
     async def carry_out(self, calls: Sequence[Call]) -> None:
@@ -105,6 +110,11 @@ class Ending:
             now = self._clock.now_ms()
             nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
             await self.settle(LegEnded(call.id, now, nothing_left, _cause_of(call)))
+
+    @property
+    def unrecorded(self) -> int:
+        """How many stops were carried out on the wire and are not durable yet."""
+        return len(self._unwritten)
 
     async def write_missed_stops(self) -> None:
         """Offer the store again what it did not confirm. Raises `StoreError`."""

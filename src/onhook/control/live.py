@@ -37,11 +37,12 @@ class LiveCalls:
         """Return every call."""
         return list(self._calls.values())
 
-    def remove(self, call_id: str) -> None:
-        """Drop a call whose end is written."""
-        self._calls.pop(call_id, None)
+    def remove(self, call_id: str) -> bool:
+        """Drop a call whose end is written; False when it is not here."""
+        known = self._calls.pop(call_id, None) is not None
         if not self._calls:
             self._empty.set()
+        return known
 
     async def wait_until_empty(self) -> None:
         """Return once no leg is left."""

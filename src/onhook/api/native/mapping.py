@@ -2,12 +2,13 @@
 
 from typing import Any, Literal
 
-import msgspec
+from msgspec.structs import asdict
 
 from onhook.api.native.schemas import (
     CallOut,
     CauseOut,
     EventOut,
+    Moments,
     Spans,
     Step,
     StopOut,
@@ -21,6 +22,7 @@ from onhook.api.times import iso_ms, iso_ms_or_none
 from onhook.calls.call import Call, Event, EventType
 from onhook.calls.causes import Cause
 from onhook.calls.proof import Proof, ProofStep, Result
+from onhook.calls.timeline import moments, spans
 
 StopWord = Literal["confirmed", "pending", "unconfirmed", "already_ended"]
 
@@ -100,7 +102,7 @@ def stop_out(call: Call) -> StopOut:
 
 def cause_out(cause: Cause | None) -> CauseOut | None:
     """Return a cause, if there is one."""
-    return CauseOut.model_validate(msgspec.structs.asdict(cause)) if cause else None
+    return CauseOut.model_validate(asdict(cause)) if cause else None
 
 
 def steps(proof: Proof | None) -> list[Step]:
@@ -109,21 +111,13 @@ def steps(proof: Proof | None) -> list[Step]:
 
 
 def timeline(call: Call, events: list[Event]) -> Timeline:
-    """Return a call's log with the spans that follow from its times."""
-    stop_at = call.stop.requested_at if call.stop else None
-    proof = call.proof
-    answered_at = call.answered_at or call.answered_on_wire_at
+    """Return a call's log, the moments in it, and the spans that follow from those."""
+    found = moments(call, events)
     return Timeline(
         call_id=call.id,
         state=call.state,
-        spans_ms=Spans(
-            dial_to_ringing=_span(call.dialed_at, call.ringing_at),
-            dial_to_answer=_span(call.dialed_at, answered_at),
-            stop_to_bye=_span(stop_at, proof.bye_sent_at if proof else None),
-            stop_to_confirmed=_span(stop_at, proof.confirmed_at if proof else None),
-            talk=call.duration_ms,
-            wire=call.wire_duration_ms,
-        ),
+        moments=Moments.model_validate({name: iso_ms_or_none(at) for name, at in asdict(found).items()}),
+        spans_ms=Spans.model_validate(asdict(spans(found))),
         events=[event_out(one) for one in events],
     )
 
@@ -164,10 +158,6 @@ def _step(step: ProofStep) -> Step:
         answered_at=iso_ms_or_none(step.answered_at),
         remote_tag=step.remote_tag,
     )
-
-
-def _span(start: int | None, end: int | None) -> int | None:
-    return None if start is None or end is None else max(0, end - start)
 
 
 def _texts(data: dict[str, Any]) -> dict[str, Any]:

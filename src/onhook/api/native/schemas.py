@@ -224,11 +224,37 @@ class EventOut(BaseModel):
     data: dict[str, Any]
 
 
+class Moments(BaseModel):
+    """When what happened; null for what did not, or is not known yet. Those of the wire are what a capture shows.
+
+    `answered_at` is the first 2xx, even one that crossed a stop; `end_sent_at` our first CANCEL or BYE. The last
+    packets of audio are known once the call has ended.
+    """
+
+    created_at: str
+    dialed_at: str | None
+    first_provisional_at: str | None
+    ringing_at: str | None
+    answered_at: str | None
+    stop_requested_at: str | None
+    last_audio_sent_at: str | None
+    end_sent_at: str | None
+    bye_sent_at: str | None
+    confirmed_at: str | None
+    last_audio_received_at: str | None
+    ended_at: str | None
+
+
 class Spans(BaseModel):
-    """How long things took, in ms; null where they did not happen."""
+    """How long was between two moments, in ms; null where one of them is.
+
+    `talk` is from the answer to the end, `wire` from the first 2xx to the confirmation: what a carrier may bill.
+    """
 
     dial_to_ringing: int | None
     dial_to_answer: int | None
+    stop_to_silence: int | None
+    stop_to_wire: int | None
     stop_to_bye: int | None
     stop_to_confirmed: int | None
     talk: int
@@ -240,6 +266,7 @@ class Timeline(BaseModel):
 
     call_id: str
     state: State
+    moments: Moments
     spans_ms: Spans
     events: list[EventOut]
 
