@@ -15,7 +15,7 @@ from onhook.store.rules import Change, Held
 from onhook.store.store import Agent, R, Record, StoreError
 from onhook.testing.outbox import MemoryOutbox
 
-J = TypeVar("J", Held, Event)
+J = TypeVar("J", Held, Event, AuditEntry)
 
 
 class MemoryBase:
@@ -75,7 +75,7 @@ class MemoryBase:
 
     def _note(self, entry: AuditEntry) -> None:
         """Add an entry to the audit log."""
-        self._audit.append(msgspec.structs.replace(entry, seq=len(self._audit) + 1))
+        self._audit.append(through_json(msgspec.structs.replace(entry, seq=len(self._audit) + 1)))
 
 
 def through_json(value: J) -> J:
