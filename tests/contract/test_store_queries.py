@@ -8,6 +8,7 @@ from tests.contract.store_cases import NOW, added, answered, settlement, stop
 from onhook.calls.call import Call, Direction
 from onhook.calls.causes import Outcome
 from onhook.calls.states import State
+from onhook.store.figures import Standing
 from onhook.store.store import MAX_PAGE, CallFilter, Due, Page, Store
 
 pytestmark = pytest.mark.contract
@@ -185,6 +186,23 @@ async def test_calls_that_are_not_ended_are_counted_by_state(store: Store) -> No
         State.ANSWERED: 0,
         State.ENDING: 1,
     }
+
+
+async def test_what_may_be_on_the_wire_is_told_with_how_long_it_stands(store: Store) -> None:
+    await added(store, state=State.SCHEDULED, dial_at=NOW + 9)
+    await store.settle(settlement(await added(store), NOW + 9))
+    dialing, talking, ending = await added(store), await answered(store), await added(store)
+    stopped = (await stop(store, ending)).call
+    moved = await store.get_call(talking.id, None)
+    assert moved is not None
+    assert stopped.ended_at is not None
+    assert sorted(await store.standings()) == sorted(
+        [
+            Standing(dialing.id, State.DIALING, dialing.updated_at),
+            Standing(talking.id, State.ANSWERED, moved.updated_at),
+            Standing(ending.id, State.ENDING, stopped.ended_at),
+        ]
+    )
 
 
 async def test_a_sweep_finds_what_is_due_and_nothing_else(store: Store) -> None:

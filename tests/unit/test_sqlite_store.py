@@ -354,6 +354,7 @@ INDEXED: dict[str, tuple[Callable[[apsw.Connection], object], set[str]]] = {
     "audit": (lambda db: sqlite_audit.entries(db, "env_1", 5, 10), {"audit_by_environment"}),
     "audit not sealed": (lambda db: sqlite_audit.unsealed(db, "env_1", 10), {"PRIMARY KEY", "audit_by_environment"}),
     "counts": (sqlite_queries.live_call_counts, {"calls_unsettled"}),
+    "standings": (sqlite_queries.standings, {"calls_unsettled"}),
     "page": (of_environment(), {"calls_by_creation"}),
     "active": (of_environment(over=False, agent_ids=("agent_1",)), {"calls_unsettled"}),
     "active of two": (of_environment(over=False, agent_ids=TWO), {"calls_unsettled"}),

@@ -13,6 +13,7 @@ from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
 from onhook.store import rules, sqlite_calls, sqlite_once, sqlite_queries, sqlite_records
+from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.sqlite_control import SqliteControl
 from onhook.store.sqlite_deliveries import SqliteDeliveries
@@ -86,6 +87,10 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
     async def live_call_counts(self) -> dict[State, int]:
         """Count the calls that are not `ended`; every such state has an entry."""
         return await self._look(sqlite_queries.live_call_counts)
+
+    async def standings(self) -> list[Standing]:
+        """Return every call that may have something on the wire, in no order."""
+        return await self._look(sqlite_queries.standings)
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state, or a dial block, forbids it."""

@@ -10,6 +10,7 @@ from onhook.calls.call import Call
 from onhook.calls.selector import CallSelector, matches
 from onhook.calls.states import LIVE, OVER, State
 from onhook.store import control_rules, sqlite_blocks, sqlite_calls, sqlite_timers
+from onhook.store.figures import Standing
 from onhook.store.sqlite_calls import SELECT, Value, held_of
 from onhook.store.store import MAX_PAGE, CallFilter, Due, Page
 
@@ -69,6 +70,13 @@ def live_call_counts(db: apsw.Connection) -> dict[State, int]:
     for state, count in db.execute("SELECT state, count(*) FROM calls WHERE state <> 'ended' GROUP BY state"):
         counts[State(state)] = count
     return counts
+
+
+def standings(db: apsw.Connection) -> list[Standing]:
+    """Return every call that may have something on the wire, in no order."""
+    sql = """SELECT id, state, iif(state = 'ending', ended_at, updated_at)
+        FROM calls WHERE state <> 'ended' AND state <> 'scheduled'"""
+    return [Standing(call_id, State(state), since) for call_id, state, since in db.execute(sql)]
 
 
 def due(db: apsw.Connection, now: int, limit: int) -> Due:

@@ -18,6 +18,7 @@ from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
 from onhook.store.audit import AuditLog
+from onhook.store.figures import Figures
 from onhook.store.idempotency import OnceRequests
 from onhook.store.outbox import Outbox, WebhookEndpoint
 from onhook.store.records import BulkStop, BulkStops, DialBlock
@@ -251,7 +252,7 @@ class Due(msgspec.Struct, frozen=True):
     timers: tuple[DueTimer, ...] = ()
 
 
-class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Protocol):
+class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol):
     """Durable state. Every write that logs an event queues its deliveries with it (see `outbox`)."""
 
     async def open(self) -> None:
@@ -312,10 +313,6 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Protocol):
 
     async def count_calls(self, where: CallFilter) -> int:
         """Count calls."""
-        ...
-
-    async def live_call_counts(self) -> dict[State, int]:
-        """Count the calls that are not `ended`; every such state has an entry."""
         ...
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:

@@ -6,6 +6,7 @@ from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof, Result
 from onhook.calls.states import LIVE, State
 from onhook.store import control_rules, rules
+from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
@@ -127,6 +128,14 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
             if call.state is not State.ENDED:
                 counts[call.state] += 1
         return counts
+
+    async def standings(self) -> list[Standing]:
+        """Return every call that may have something on the wire, in no order."""
+        there = [call for call in self._all() if call.state not in (State.SCHEDULED, State.ENDED)]
+        return [
+            Standing(call.id, call.state, call.updated_at if call.stop is None else call.stop.requested_at)
+            for call in there
+        ]
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state, or a dial block, forbids it."""
