@@ -36,6 +36,7 @@ VOLATILE = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
     (r" +\d+ ms", " N ms"),
+    (r" +\d+\.\d s\b", " N s"),
     (r"RTP \d+ sent, \d+ received", "RTP N sent, N received"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\.\.\.[0-9a-f]{4}\b", "...LAST"),

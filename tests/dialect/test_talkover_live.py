@@ -36,6 +36,10 @@ ENDED = [
 ]
 
 
+CONVERSATION = {"event_conversation_started", "event_conversation_ended", "event_recording"}
+"""What depends on how far the agent came."""
+
+
 class Receiver:
     """An HTTP server that answers 200 and keeps what it was sent: headers and body."""
 
@@ -105,9 +109,11 @@ def test_a_call_is_told_from_start_to_end_to_a_webhook_made_over_http(tmp_path: 
     assert 429 in statuses
     assert (ended.status_code, ended.headers["Onhook-Proof"]) == (200, "confirmed")
     assert [body["event"] for body in before] == ["event_phone_call_started", *ANSWERED]
-    assert [body["event"] for body in after] == ENDED
+    told = [body["event"] for body in after]
+    assert [event for event in told if event not in CONVERSATION] == ENDED
+    assert set(told) - set(ENDED) <= CONVERSATION
     assert {body["call_id"] for body in before + after} == {call_id}
     assert all(body["context"] == {"crm": 7} for body in before + after)
-    assert {(body["ended_reason"], body["ended_at"]) for body in after} == {
+    assert {(body["ended_reason"], body["ended_at"]) for body in after if body["event"] in ENDED} == {
         ("ended_by_api", ended.json()["data"]["ended_at"])
     }
