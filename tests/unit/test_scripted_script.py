@@ -1,5 +1,6 @@
 """Scripts of the scripted agent: what is read, and how faults are told."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import yaml
 
 from onhook.agents.definition import AgentDefinition, AgentKind, Consent, DefinitionError
 from onhook.agents.scripted.script import (
+    DATA,
+    Phrases,
     announcement,
     built_in_phrases,
     default_script,
@@ -116,6 +119,13 @@ def test_a_script_replaces_single_phrases() -> None:
     phrases = phrases_for("es-MX", {"farewell": {"es": "Chao."}})
     assert phrases.farewell == "Chao."
     assert phrases.still_there == built_in_phrases()["es"].still_there
+
+
+def test_the_reference_shows_the_built_in_script_and_all_phrases() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "scripts.md").read_text(encoding="utf-8")
+    shown = page.rpartition("```text\n")[2].partition("```")[0]
+    assert yaml.safe_load(shown) == yaml.safe_load((DATA / "scripts" / "default.yaml").read_text(encoding="utf-8"))
+    assert all(f"`{name}`" in page for name in Phrases.__struct_fields__)
 
 
 def test_the_built_in_script_speaks_three_languages_whole() -> None:

@@ -95,6 +95,6 @@ def components() -> dict[str, str]:
 
 
 async def warm() -> None:
-    """Read what every call needs."""
+    """Load what the first call would else wait for (half a second)."""
     default_script()
-    stored_prompt("en", "")
+    await shared_synthesiser().warm()

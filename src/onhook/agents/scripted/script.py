@@ -101,7 +101,6 @@ class Phrases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recording_notice: str
     recording_question: str
     machine_message: str
-    apology: str
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

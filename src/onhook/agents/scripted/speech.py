@@ -61,6 +61,10 @@ class Synthesiser:
         """Say `ok`, or what is missing."""
         return "ok" if self._program else MISSING
 
+    async def warm(self) -> None:
+        """Speak something, unheard: loads numpy, tables and the list of voices."""
+        await asyncio.wrap_future(self._pool.submit(self.render, Prompt("Hello, hello.", "en")))
+
     async def speak(self, prompt: Prompt) -> bytes:
         """Return the prompt's audio. Never fails: in need it is three tones. Takes milliseconds, 5 s at most."""
         future = self._kept.get(prompt)
