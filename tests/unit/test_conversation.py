@@ -135,7 +135,7 @@ async def test_the_caller_who_talks_over_the_agent_silences_it_at_once() -> None
     bench.speaks("Which goes on.", 4000)
     bench.pass_time(call, 1000)
     assert bench.ear.agent_speaking
-    bench.hears(call, SpeechStarted(900), BargedIn(1020))
+    bench.hears(call, SpeechStarted(900), BargedIn(1020, 900))
 
     assert bench.engine.queued_ms(call.id) == 0
     assert [one for one in bench.agent.sent if not isinstance(one, Speech)] == [Interrupted(1020)]
@@ -150,7 +150,7 @@ async def test_after_an_interruption_the_next_words_are_a_turn_of_their_own() ->
     bench, call = await talking()
     bench.speaks("A long story.", 4000)
     bench.pass_time(call, 1000)
-    bench.hears(call, BargedIn(1000))
+    bench.hears(call, BargedIn(1000, 900))
     bench.speaks("Sorry?", 500)
     bench.pass_time(call, 2000)
 
@@ -160,7 +160,7 @@ async def test_after_an_interruption_the_next_words_are_a_turn_of_their_own() ->
 async def test_a_caller_who_interrupts_nothing_drops_nothing() -> None:
     bench, call = await talking()
     bench.pass_time(call, 100)
-    bench.hears(call, BargedIn(100))
+    bench.hears(call, BargedIn(100, 0))
     bench.engine.press(call.id, "1")
     assert not any(isinstance(message, Interrupted) for message in bench.agent.sent)
 
@@ -200,7 +200,7 @@ async def test_the_agents_farewell_is_heard_whole_before_the_call_ends() -> None
     bench, call = await talking()
     bench.speaks("Good-bye.", 1000, HangUp("all said", drain=True))
     bench.pass_time(call, 1100)
-    bench.hears(call, SpeechStarted(500), BargedIn(600))
+    bench.hears(call, SpeechStarted(500), BargedIn(600, 500))
     assert not bench.engine.hangups
     assert bench.engine.legs[call.id].left.rstrip(b"\xff") == VOICE * 50
     bench.pass_time(call, 200)
@@ -216,7 +216,7 @@ async def test_neither_the_caller_nor_a_late_clear_cuts_a_farewell() -> None:
     bench, call = await talking()
     bench.speaks("Good-bye.", 1000, HangUp("", drain=True))
     bench.pass_time(call, 200)
-    bench.hears(call, SpeechStarted(100), BargedIn(220))
+    bench.hears(call, SpeechStarted(100), BargedIn(220, 100))
     bench.agent.say(Clear())
     bench.engine.press(call.id, "1")
     assert bench.engine.queued_ms(call.id) == 780

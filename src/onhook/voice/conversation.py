@@ -6,7 +6,7 @@ somebody else asked for. Times are ms since the answer.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -40,6 +40,7 @@ from onhook.calls.call import EventType
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, Timer
 from onhook.lines.engine import Tick
+from onhook.metrics.parts import TalkFigures
 from onhook.voice import watchdogs
 from onhook.voice.answered_by import AnsweredBy, Beep
 from onhook.voice.call_line import CallLine
@@ -89,6 +90,7 @@ class Parts:
     answered_at: float
     open_recording: OpenRecording
     hearing: Hearing | None = None
+    figures: TalkFigures = field(default_factory=TalkFigures)
 
 
 class Conversation:
@@ -102,7 +104,8 @@ class Conversation:
         self._hearing = parts.hearing
         self._agent = parts.info.definition
         self._clocks = Clocks(hearing=parts.hearing is not None)
-        self._transcript = Transcript(self._line)
+        self._figures = parts.figures
+        self._transcript = Transcript(self._line, self._figures.replies)
         self._mouth = Mouth(self._line, self._transcript)
         self._recording = CallRecording(self._line, self._agent, parts.open_recording)
         self._voicemail = Voicemail(
@@ -221,8 +224,9 @@ class Conversation:
                 self._clocks.caller_speaking = False
                 self._transcript.caller_ended(at_ms)
                 self._seat.tell(Speech(started=False, at_ms=at_ms, duration_ms=duration_ms))
-            case BargedIn():
-                self._interrupt()
+            case BargedIn(since_ms=since_ms):
+                if self._interrupt():
+                    self._figures.barge_in.observe((self._now() - since_ms) / 1000)
             case AnsweredBy(verdict):
                 self._voicemail.on_verdict(verdict)
             case Beep():
@@ -233,12 +237,15 @@ class Conversation:
             self._conversing = True
             self._line.note(EventType.CONVERSATION_STARTED, {"at_ms": at_ms})
 
-    def _interrupt(self) -> None:
-        """The caller talks over the agent: it is silent from here on. Last words are said whatever the caller says."""
+    def _interrupt(self) -> bool:
+        """The caller talks over the agent: it is silent from here on. Last words are said whatever the caller says.
+
+        False when there was nothing to interrupt.
+        """
         if self.farewell.in_progress or not self._mouth.speaking:
-            return
+            return False
         self._seat.tell(Interrupted(self._mouth.played_ms))
-        self._mouth.interrupt()
+        return self._mouth.interrupt()
 
     # --- the agent ----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from onhook.clock import Clock
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
 from onhook.lines.engine import Answered, Dialed, DtmfReceived, Engine, LegEnded, LegEvent, Tick
+from onhook.metrics.parts import TalkFigures
 from onhook.store.secrets import SecretError
 from onhook.store.store import Agent, StopOrder, Store, StoreError
 from onhook.voice.call_line import CallLine, Note
@@ -74,6 +75,7 @@ class Conversations:
     """Puts agents on answered calls. Call control is told of each event first, except of a leg's end."""
 
     def __init__(self, voice: Voice) -> None:
+        self.figures = TalkFigures()
         self._voice = voice
         self._line_agents = LineAgents(voice.greeting, voice.engine)
         self.ears = Ears(voice.load_ears, self._give_ears)
@@ -230,7 +232,9 @@ class Conversations:
             self._line_agents.begin(seated.call.id, definition.kind)
             return
         ear = self.ears.ear(definition)
-        parts = Parts(seated.line, info, seated.agents, voice.clock, answered_at, voice.open_recording, ear)
+        parts = Parts(
+            seated.line, info, seated.agents, voice.clock, answered_at, voice.open_recording, ear, self.figures
+        )
         seated.conversation = Conversation(parts)
         seated.conversation.begin()
 

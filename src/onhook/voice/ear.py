@@ -29,9 +29,13 @@ class SpeechEnded(msgspec.Struct, frozen=True):
 
 
 class BargedIn(msgspec.Struct, frozen=True):
-    """The caller talks over the agent, which must be silent now. `at_ms` is now; `SpeechStarted` has come before."""
+    """The caller talks over the agent, which must be silent now. `at_ms` is now; `SpeechStarted` has come before.
+
+    Both have been speaking since `since_ms`.
+    """
 
     at_ms: int
+    since_ms: int
 
 
 EarEvent = SpeechStarted | SpeechEnded | BargedIn | AnsweredBy | Beep
@@ -93,7 +97,7 @@ class Ear:
             hearing = self._judge(window, at_ms - self._unjudged // _BYTES_PER_MS, agent_speaking)
             events += self._follow(hearing, agent_speaking)
             if self._overlap is not None and self._overlap.hear(hearing, self._turn, agent_speaking):
-                events.append(BargedIn(at_ms))
+                events.append(BargedIn(at_ms, self._overlap.began_ms))
         if self._answerer is not None:
             events += self._answerer.hear(tick.heard, at_ms, self._turn)
         return events
@@ -131,6 +135,8 @@ class _Overlap:
         self._since_ms: int | None = None
         self._voiced = 0
         self._told = False
+        self.began_ms = 0
+        """Since when both have been speaking, once `hear` has said so."""
 
     def hear(self, hearing: Hearing, turn: TurnMachine, agent_speaking: bool) -> bool:
         """Take a window; return True when the agent is interrupted with it."""
@@ -140,7 +146,8 @@ class _Overlap:
         if self._since_ms is None:
             self._since_ms, self._voiced, self._told = hearing.end_ms - WINDOW_MS, 0, False
         self._voiced += hearing.voiced
-        sound_ms = hearing.end_ms - max(self._since_ms, turn.began_ms)
+        self.began_ms = max(self._since_ms, turn.began_ms)
+        sound_ms = hearing.end_ms - self.began_ms
         proven = sound_ms >= self._enough.sound_ms and self._voiced >= self._enough.voiced
         interrupts = turn.speaking and hearing.voiced and proven and not self._told
         self._told = self._told or interrupts

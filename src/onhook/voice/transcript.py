@@ -8,6 +8,7 @@ import msgspec
 
 from onhook.agents.messages import Word
 from onhook.calls.call import EventType
+from onhook.metrics.histogram import Histogram
 from onhook.voice.call_line import CallLine
 
 MAX_TEXT = 10_000
@@ -33,10 +34,14 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Transcript:
-    """Writes turns into the log, as far as the call allows, and keeps the figures of the whole."""
+    """Writes turns into the log, as far as the call allows, and keeps the figures of the whole.
 
-    def __init__(self, line: CallLine) -> None:
+    `replies` counts how long callers waited, in seconds, over all calls.
+    """
+
+    def __init__(self, line: CallLine, replies: Histogram) -> None:
         self._line = line
+        self._replies = replies
         self._turns = 0
         self._latencies: list[int] = []
         self._caller_ends: deque[int] = deque(maxlen=_PENDING_ENDS)
@@ -52,6 +57,7 @@ class Transcript:
             latency = start_ms - self._caller_ends.popleft()
         if latency is not None:
             self._latencies.append(latency)
+            self._replies.observe(latency / 1000)
         return latency
 
     def add(self, turn: Turn) -> None:

@@ -79,6 +79,8 @@ class Courier:
         self._under_way: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: list[Finished] = []
+        self.results: Counter[DeliveryState] = Counter()
+        """How often a delivery came to a state, for metrics; `DUE` is one that is tried again."""
         self._wake = asyncio.Event()
         self._purge_at = clock.monotonic()
         self._running: asyncio.Task[None] | None = None
@@ -185,8 +187,12 @@ class Courier:
             logger.error("delivery %s failed on our side", claim.delivery.id, exc_info=task.exception())
             now = self._clock.now_ms()
             tried = Tried(b"", now, 0, error="internal error")
-            self._finished.append(retries.finished(claim, tried, now, self._chance))
+            self._finish(retries.finished(claim, tried, now, self._chance))
         self._wake.set()
+
+    def _finish(self, finished: Finished) -> None:
+        self._finished.append(finished)
+        self.results[finished.state] += 1
 
     # one delivery
 
@@ -197,7 +203,7 @@ class Courier:
             logger.exception("delivery %s is put off", claim.delivery.id)
             soon = self._clock.now_ms() + round(STORE_RETRY_S * 1000)
             finished = Finished(claim.delivery.id, DeliveryState.DUE, soon, error=str(error))
-        self._finished.append(finished)
+        self._finish(finished)
 
     async def _attempt(self, claim: Claim) -> Finished:
         body = await self._body(claim)

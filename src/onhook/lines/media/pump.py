@@ -12,6 +12,7 @@ from collections.abc import Callable
 from onhook.clock import Clock, Timer
 from onhook.lines.media.rtp_session import RtpSession
 from onhook.lines.media.session import FRAME_MS, OnAudio, OnDtmf, OnMark
+from onhook.metrics.histogram import TICK_BOUNDS_S, Histogram
 
 MAX_CATCH_UP = 3
 """Packets per session that one late tick may send; older ticks are skipped, not burst."""
@@ -37,11 +38,19 @@ class MediaPump:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: Timer | None = None
         self._deadline = 0.0
+        self.lateness = Histogram(TICK_BOUNDS_S)
+        """How late each tick came, in seconds: what the event loop does to the audio."""
+        self._sent = self._received = 0
 
     @property
     def live_sessions(self) -> int:
         """How many sessions are open."""
         return len(self._sessions)
+
+    def packets(self) -> tuple[int, int]:
+        """Return how many RTP packets were sent and received by all sessions there ever were."""
+        live = [(session.packets_sent, session.packets_received) for session in self._sessions]
+        return self._sent + sum(sent for sent, _ in live), self._received + sum(received for _, received in live)
 
     async def start(self) -> None:
         """Make ready to open sessions in the running event loop."""
@@ -67,6 +76,7 @@ class MediaPump:
 
     def _tick(self) -> None:
         late = self._clock.monotonic() - self._deadline
+        self.lateness.observe(max(0.0, late))
         due = 1 + max(0, int(late / _FRAME_S + 1e-6))
         self._deadline += due * _FRAME_S
         self._timer = self._clock.call_later(due * _FRAME_S - late, self._tick)
@@ -82,6 +92,8 @@ class MediaPump:
         if self._loop is not None:
             self._loop.remove_reader(session.fileno())
         self._sessions.pop(session, None)
+        self._sent += session.packets_sent
+        self._received += session.packets_received
         if not self._sessions and self._timer is not None:
             self._timer.cancel()
             self._timer = None
