@@ -1,5 +1,6 @@
 """The command line as people and scripts use it: what it prints, where, and the exit code."""
 
+import asyncio
 import json
 import re
 import socket
@@ -22,6 +23,8 @@ from tests.dialect.server_process import (
 )
 
 from onhook.lines.sandbox.numbers import NUMBERS
+from onhook.store.sqlite import SqliteStore
+from onhook.store.store import Agent, ApiKey, R
 
 pytestmark = pytest.mark.dialect
 
@@ -74,6 +77,15 @@ def run(tmp_path: Path) -> Run:
     return once
 
 
+async def stored(data: Path, kind: type[R]) -> list[R]:
+    store = SqliteStore(data / "onhook.db")
+    await store.open()
+    try:
+        return await store.find(kind, None)
+    finally:
+        await store.close()
+
+
 def shell(command: str) -> str:
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True).stdout
 
@@ -105,6 +117,42 @@ def test_a_trunk_an_agent_and_a_number_are_made_from_nothing(run: Run) -> None:
     assert run("numbers", "list").stdout == f"{number}  +12025550199  trunk {trunk}  agent {agent}\n"
 
 
+def test_an_agent_is_of_the_kind_it_names_else_of_the_servers_and_says_what_it_is_told(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "bye.yaml").write_text("start: end\nstates: {end: {say: Bye., hang_up: true}}\n")
+    told = run("agents", "create", "Ada", "--script", "bye.yaml", "--message", "Hi", "--language", "es-ES", "--record")
+    assert told.returncode == 0, told.stderr
+    bot = run(
+        *("agents", "create", "Bob", "--kind", "websocket", "--bot", "wss://bots.example.com/x"),
+        ONHOOK_AGENT_URL_ALLOW='["wss://bots.example.com"]',
+    )
+    assert bot.returncode == 0, bot.stderr
+    assert run("agents", "create", "Eve", ONHOOK_AGENT_KIND="echo").returncode == 0
+    agents = asyncio.run(stored(tmp_path / "onhook-data", Agent))
+    assert {one.name: (one.kind, one.settings) for one in agents} == {
+        "Ada": (
+            "scripted",
+            {
+                "script": {"start": "end", "states": {"end": {"say": "Bye.", "hang_up": True}}},
+                "initial_message": "Hi",
+                "language": "es-ES",
+                "record": True,
+            },
+        ),
+        "Bob": ("websocket", {"url": "wss://bots.example.com/x"}),
+        "Eve": ("echo", {}),
+    }
+
+
+def test_a_key_that_signs_is_kept_encrypted(run: Run, tmp_path: Path) -> None:
+    token = run("keys", "create", "--signs").stdout.strip()
+    plain = run("keys", "create").stdout.strip()
+    keys = asyncio.run(stored(tmp_path / "onhook-data", ApiKey))
+    assert {key.last4: key.secret is not None for key in keys} == {token[-4:]: True, plain[-4:]: False}
+    assert token not in str(keys)
+
+
 def test_a_trunk_password_is_not_on_the_disk_in_the_clear(run: Run, tmp_path: Path) -> None:
     added = run("trunks", "add", "carrier", "sip:192.0.2.1", "--password", "correct-horse-battery")
     assert added.returncode == 0
@@ -120,6 +168,9 @@ def test_a_trunk_password_is_not_on_the_disk_in_the_clear(run: Run, tmp_path: Pa
         (("trunks", "add", "x", "sip.example.net"), "the URI must look like sip:host:port"),
         (("trunks", "add", "x", "sip:a@b;transport=tls"), "the URI must look like sip:host:port"),
         (("numbers", "add", "123", "--trunk", "t"), "international format"),
+        (("agents", "create", "x", "--kind", "websocket"), "url: a websocket agent needs the URL of its bot"),
+        (("agents", "create", "x", "--kind", "websocket", "--bot", "wss://evil.example"), "url: bots at"),
+        (("agents", "create", "x", "--script", "nowhere.yaml"), "nowhere.yaml: No such file"),
         (("numbers", "add", "+12025550199", "--trunk", "trunk_none"), "no trunk trunk_none"),
         (("numbers", "add", "+12025550199"), "set ONHOOK_TRUNK_URI"),
     ],
