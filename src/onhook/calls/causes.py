@@ -54,6 +54,7 @@ class Reason(StrEnum):
     AGENT_START_TIMEOUT = "agent_start_timeout"
     AGENT_LOST = "agent_lost"
     AGENT_LOOP = "agent_loop"
+    DIAL_BLOCKED = "dial_blocked"
     RESTART = "restart"
     SHUTDOWN = "shutdown"
 
@@ -107,6 +108,7 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     Reason.AGENT_START_TIMEOUT: ReasonEntry("the agent did not start in time", Outcome.FAILED, 41),
     Reason.AGENT_LOST: ReasonEntry("the agent crashed, hung, or lost its connection", Outcome.FAILED, 41),
     Reason.AGENT_LOOP: ReasonEntry("the agent called its tools in a loop", Outcome.FAILED, 41),
+    Reason.DIAL_BLOCKED: ReasonEntry("a dial block kept the INVITE from leaving", Outcome.CANCELED),
     Reason.RESTART: ReasonEntry("the server restarted while the call was live", Outcome.CANCELED, 41),
     Reason.SHUTDOWN: ReasonEntry("the server was shut down while the call was live", Outcome.CANCELED, 41),
 }

@@ -58,6 +58,7 @@ ENDED_REASON: dict[Reason, str] = {
     Reason.AGENT_START_TIMEOUT: "error",
     Reason.AGENT_LOST: "error",
     Reason.AGENT_LOOP: "error",
+    Reason.DIAL_BLOCKED: "ended_by_operator",
     Reason.RESTART: "error",
     Reason.SHUTDOWN: "error",
 }

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 NOT_SENT = Cause("system", Reason.TRANSPORT_FAILED, q850=38)
 STOPPED_FIRST = Cause("system", Reason.API_STOP, q850=16)
+HELD_BACK = Cause("system", Reason.DIAL_BLOCKED)
+"""Why an INVITE may not leave. Where a stop was it, its cause is written already, and stays."""
 NO_REPLY = Cause("carrier", Reason.NO_RESPONSE, q850=102)
 OTHER_FORK_WON = Cause("system", Reason.HANGUP, q850=16)
 NO_MEDIA = Cause("system", Reason.MEDIA_REJECTED, q850=88)
@@ -102,7 +104,7 @@ class Leg:
             self.give_up(NOT_SENT)
             return
         if not allowed:
-            self.give_up(STOPPED_FIRST)
+            self.give_up(HELD_BACK)
         elif self.state is LegState.PREPARING and self._invitation is not None:
             self._invitation.send()
             self._happen(LegInput.SENT)
