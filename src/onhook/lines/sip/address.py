@@ -64,6 +64,13 @@ def response_destination(request: Request, source: Destination) -> Destination:
     return Destination(source.transport, source.host, request.via.port or DEFAULT_PORT)
 
 
+def reopened(request: Request, destination: Destination) -> Destination:
+    """Return where a response goes once the connection of its request is gone (RFC 3261 section 18.2.2)."""
+    if not destination.reliable:
+        return destination
+    return Destination(destination.transport, destination.host, request.via.port or DEFAULT_PORT)
+
+
 def bracketed(host: str) -> str:
     """Return a host as URIs write it: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host

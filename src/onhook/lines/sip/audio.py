@@ -2,8 +2,10 @@
 
 import secrets
 
-from onhook.lines.engine import AudioCount
+from onhook.lines.engine import AudioCount, DtmfReceived
 from onhook.lines.media.session import MediaSession, OnTick
+from onhook.lines.sip.address import Destination
+from onhook.lines.sip.context import Context
 from onhook.lines.sip.message import Message
 from onhook.lines.sip.sdp import LocalMedia, RemoteMedia, SdpError, answer, offer, parse
 
@@ -97,6 +99,18 @@ class Audio:
         self._has_remote = True
         if not self._cut:
             self._session.set_remote(remote)
+
+
+def open_audio(context: Context, call_id: str, destination: Destination) -> Audio:
+    """Bind a port for a leg whose far end is at `destination`. Raises `OSError` when none is free."""
+    events = context.events
+    session = context.media.open(
+        call_id,
+        lambda frame: events.on_audio(call_id, frame),
+        lambda digit, ms: events.on_event(DtmfReceived(call_id, context.clock.now_ms(), digit, ms)),
+        lambda name, cleared: events.on_mark(call_id, name, cleared),
+    )
+    return Audio(session, context.media_host(destination))
 
 
 def next_version(local: LocalMedia) -> LocalMedia:

@@ -111,7 +111,7 @@ def strongest(challenges: list[str]) -> Challenge | None:
 
 def parse_challenge(value: str) -> Challenge | None:
     """Read one header value; None when it is no Digest challenge, not readable, or of an unknown kind."""
-    parameters = _parameters(value)
+    parameters = digest_parameters(value)
     if parameters is None or "realm" not in parameters or not parameters.get("nonce"):
         return None
     algorithm = parameters.get("algorithm")
@@ -135,8 +135,11 @@ def parse_challenge(value: str) -> Challenge | None:
     )
 
 
-def _parameters(value: str) -> dict[str, str] | None:
-    """Split `Digest a="b", c=d`; None for other schemes, broken syntax and characters that could split a header."""
+def digest_parameters(value: str) -> dict[str, str] | None:
+    """Split `Digest a="b", c=d`, names in lower case.
+
+    None for other schemes, broken syntax and characters that could split a header.
+    """
     scheme = _SCHEME.match(value)
     if scheme is None or len(value) > _MAX_CHALLENGE_CHARS or not value.strip().isprintable():
         return None

@@ -7,7 +7,7 @@ from onhook.calls.proof import ProofStep, Result
 from onhook.lines.sip.context import Context
 from onhook.lines.sip.credentials import Account, Tries
 from onhook.lines.sip.dialog import Dialog
-from onhook.lines.sip.machine import ClientTransaction, Failure
+from onhook.lines.sip.machine import ClientTransaction, Failure, ServerTransaction
 from onhook.lines.sip.message import Header, Request, Response
 from onhook.lines.sip.reason import reason_headers
 
@@ -29,6 +29,22 @@ def step_of(transaction: ClientTransaction, remote_tag: str | None = None) -> Pr
         status=transaction.status,
         answered_at=transaction.status_at,
         remote_tag=remote_tag,
+    )
+
+
+def step_of_far_end(transaction: ServerTransaction) -> ProofStep:
+    """Return what a capture shows of one request of the far end."""
+    response = transaction.response
+    return ProofStep(
+        method=transaction.request.method,
+        cseq=transaction.request.cseq.sequence,
+        sent=False,
+        at=transaction.first_arrived_at,
+        count=transaction.arrivals,
+        last_at=transaction.last_arrived_at,
+        status=None if response is None else response.status,
+        answered_at=transaction.final_at,
+        remote_tag=transaction.request.from_tag,
     )
 
 

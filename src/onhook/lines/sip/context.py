@@ -9,7 +9,7 @@ import msgspec
 from onhook.clock import Clock
 from onhook.lines.engine import LineEvents, SnapshotJournal
 from onhook.lines.media.session import MediaPort
-from onhook.lines.sip.address import Destination
+from onhook.lines.sip.address import Destination, bracketed
 from onhook.lines.sip.layer import TransactionLayer
 from onhook.lines.sip.machine import OnLeft
 
@@ -24,8 +24,9 @@ class SipSettings(msgspec.Struct, frozen=True):
 
     `bind_port` 0 picks a free port. `advertised_address` is the host that others reach us at, for Via, Contact
     and SDP; without it the bound address is used, or for a wildcard the one that leads to the far end. `media_host`
-    is another host for SDP. `t1`, `t2`, `t4` are the base times of RFC 3261 section 17.1.1.1 and `watch` is how long a
-    Call-ID whose end is unconfirmed is kept under watch, all in seconds.
+    is another host for SDP. With `max_legs` legs live, callers are answered 503. `t1`, `t2`, `t4` are the base times of
+    RFC 3261 section 17.1.1.1 and `watch` is how long a Call-ID whose end is unconfirmed is kept under watch, all in
+    seconds.
     """
 
     bind_host: str = "127.0.0.1"
@@ -37,6 +38,7 @@ class SipSettings(msgspec.Struct, frozen=True):
     t4: float = 5.0
     watch: float = 180.0
     media_host: str | None = None
+    max_legs: int = 2000
 
 
 class Network(Protocol):
@@ -87,6 +89,10 @@ class Context:
     def local_host(self, destination: Destination) -> str:
         """Return the host to name in Via and Contact."""
         return self.settings.advertised_address or self.network.local_host(destination)
+
+    def sent_by(self, destination: Destination) -> str:
+        """Return host and port as Via and Contact name them."""
+        return f"{bracketed(self.local_host(destination))}:{self.network.address[1]}"
 
     def media_host(self, destination: Destination) -> str:
         """Return the host to name in SDP."""

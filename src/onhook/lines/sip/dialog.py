@@ -21,10 +21,11 @@ Resolve = Callable[[Destination], Destination | None]
 
 
 class Dialog(msgspec.Struct):
-    """One dialog of a call that we placed.
+    """One dialog, of a call that we placed or took.
 
     `local_party` and `remote_party` are the From and To of our requests, tags included; `sent_by` is the host and port
-    of our Via. `fallback` is where the 2xx came from: the next hop when the route names a host that we cannot resolve.
+    of our Via. `fallback` is where the 2xx, or the far end's INVITE, came from: the next hop when the route names a
+    host that we cannot resolve.
     """
 
     call_id: str
@@ -55,6 +56,24 @@ class Dialog(msgspec.Struct):
             remote_cseq=None,
             sent_by=invite.raw("Via")[0].partition(";")[0].partition(" ")[2],
             contact=invite.first("Contact") or "",
+            fallback=fallback,
+        )
+
+    @classmethod
+    def from_invite(cls, invite: Request, tag: str, *, sent_by: str, contact: str, fallback: Destination) -> "Dialog":
+        """Make the dialog of a far end's INVITE (section 12.1.1): its Record-Route as it stands is the route set."""
+        return cls(
+            call_id=invite.call_id,
+            local_party=f"{invite.first('To')};tag={tag}",
+            remote_party=invite.first("From") or "",
+            local_tag=tag,
+            remote_tag=invite.from_tag,
+            remote_target=invite.contact_uri or uri_of(invite.first("From") or "") or "",
+            route_set=tuple(invite.all("Record-Route")),
+            local_cseq=0,
+            remote_cseq=invite.cseq.sequence,
+            sent_by=sent_by,
+            contact=contact,
             fallback=fallback,
         )
 

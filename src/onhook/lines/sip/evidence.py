@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from onhook.calls.proof import Method, Proof, ProofStep, Result
-from onhook.lines.sip.clearance import Clearance, step_of
-from onhook.lines.sip.machine import ClientTransaction
+from onhook.lines.sip.clearance import Clearance, step_of, step_of_far_end
+from onhook.lines.sip.machine import ClientTransaction, ServerTransaction
 
 
 @dataclass(slots=True)
@@ -56,3 +56,30 @@ class Evidence:
 
     def _cancel_steps(self) -> list[ProofStep]:
         return [step_of(self.cancel)] if self.cancel and self.cancel.sends else []
+
+
+@dataclass(slots=True)
+class InboundEvidence:
+    """What counts on a leg that the far end started: its INVITE, its CANCEL, and the clearing of the dialog.
+
+    `acknowledged_at` is when the ACK to our refusal came (ms since the epoch).
+    """
+
+    invite: ServerTransaction
+    cancel: ServerTransaction | None = None
+    clearance: Clearance | None = None
+    acknowledged_at: int | None = None
+
+    def proof(self) -> Proof:
+        """Return the proof as it stands; the rules are in `calls.proof`."""
+        response = self.invite.response
+        refusal = (step_of_far_end(self.invite),) if response is not None and response.status >= 300 else ()
+        if self.clearance is not None:
+            method = Method.FAR_END_BYE if self.clearance.by_far_end else Method.BYE
+            confirmed_at = self.clearance.settled_at if self.clearance.result is Result.CONFIRMED else None
+            return Proof(self.clearance.result, method, (*self.clearance.steps, *refusal), confirmed_at)
+        if self.cancel is not None:
+            steps = (step_of_far_end(self.cancel), *refusal)
+            return Proof(Result.CONFIRMED, Method.FAR_END_CANCEL, steps, self.cancel.first_arrived_at)
+        result = Result.UNCONFIRMED if self.acknowledged_at is None else Result.CONFIRMED
+        return Proof(result, Method.REFUSED, refusal, self.acknowledged_at)

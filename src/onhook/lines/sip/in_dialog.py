@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from onhook.calls.causes import Cause
-from onhook.clock import Timer
+from onhook.lines.sip.answer import RepeatedAnswer
 from onhook.lines.sip.audio import Audio
 from onhook.lines.sip.context import ALLOW, Context
 from onhook.lines.sip.dialog import Dialog
@@ -58,7 +58,7 @@ class InDialogServer:
         self._on_bye = on_bye
         self._end = end
         self._changed = changed
-        self._unacknowledged: dict[int, _Answer] = {}
+        self._unacknowledged: dict[int, RepeatedAnswer] = {}
 
     def handle(self, transaction: ServerTransaction, dialog: Dialog, audio: Audio | None) -> None:
         """Answer one request. `audio` is None when the session is over or ending: only a BYE is of use then."""
@@ -129,7 +129,9 @@ class InDialogServer:
         """Repeat our 2xx until its ACK; whoever sends the next re-INVITE has got the one before."""
         self.stop()
         sequence = transaction.request.cseq.sequence
-        self._unacknowledged[sequence] = _Answer(self._context, transaction, on_lost=lambda: self._lose(sequence))
+        self._unacknowledged[sequence] = RepeatedAnswer(
+            self._context, transaction, on_lost=lambda: self._lose(sequence)
+        )
 
     def _lose(self, sequence: int) -> None:
         self._unacknowledged.pop(sequence, None)
@@ -143,32 +145,3 @@ def _describe(request: Request, audio: Audio) -> bytes:
     if request.body:
         raise SdpError("the body is no SDP")
     return audio.offer() if request.method == "INVITE" else b""
-
-
-class _Answer:
-    """Our 2xx to a re-INVITE, repeated until its ACK comes or 64*T1 pass (RFC 3261 section 13.3.1.4)."""
-
-    def __init__(self, context: Context, transaction: ServerTransaction, on_lost: Callable[[], None]) -> None:
-        self._context = context
-        self._transaction = transaction
-        self._interval = context.layer.timing.t1
-        self._repeat = self._start()
-        self._deadline = context.clock.call_later(context.layer.timing.timeout, self._give_up)
-        self._on_lost = on_lost
-
-    def stop(self) -> None:
-        """The ACK came, or nobody cares any more."""
-        self._repeat.cancel()
-        self._deadline.cancel()
-
-    def _start(self) -> Timer:
-        return self._context.clock.call_later(self._interval, self._again)
-
-    def _again(self) -> None:
-        self._transaction.respond_again()
-        self._interval = min(self._interval * 2, self._context.layer.timing.t2)
-        self._repeat = self._start()
-
-    def _give_up(self) -> None:
-        self._repeat.cancel()
-        self._on_lost()

@@ -14,14 +14,14 @@ from onhook.lines.sip.session_timer import request_headers
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
 """What a user part may hold unescaped (RFC 3261 section 25.1)."""
 
-_OURS = frozenset(
+ENGINE_HEADERS = frozenset(
     {
         "via", "from", "to", "call-id", "cseq", "contact", "content-length", "content-type", "max-forwards", "route",
         "record-route", "supported", "require", "proxy-require", "allow", "session-expires", "min-se", "authorization",
         "proxy-authorization", "user-agent", "v", "f", "t", "i", "m", "l", "c", "k", "x",
     }
 )  # fmt: skip
-"""Headers that no user may set."""
+"""Headers that no user may set, and that nobody else needs to see."""
 
 MAX_INVITE_BYTES = 60_000
 """What fits into a datagram, with room for the credentials that a challenge adds."""
@@ -48,7 +48,7 @@ def build_invite(order: DialOrder, *, tag: str, sent_by: str, transport: str, us
     domain = trunk.from_domain or bracketed(target.host)
     callee = user_part(order.to_number, trunk.number_format)
     caller = user_part(order.from_number, trunk.number_format)
-    suffix = "" if transport == "udp" else f";transport={transport}"
+    suffix = _transport_parameter(transport)
     headers: list[Header] = [
         ("Via", f"SIP/2.0/{transport.upper()} {sent_by};rport;branch={new_branch()}"),
         ("Max-Forwards", MAX_FORWARDS),
@@ -56,7 +56,7 @@ def build_invite(order: DialOrder, *, tag: str, sent_by: str, transport: str, us
         ("To", f"<sip:{callee}@{place}>"),
         ("Call-ID", order.sip_call_id),
         ("CSeq", "1 INVITE"),
-        ("Contact", f"<sip:onhook@{sent_by}{suffix}>"),
+        ("Contact", contact_of(sent_by, transport)),
         ("Allow", ALLOW),
         ("Supported", "timer"),
         ("User-Agent", user_agent),
@@ -72,6 +72,15 @@ def build_invite(order: DialOrder, *, tag: str, sent_by: str, transport: str, us
     if len(request.encode()) > MAX_INVITE_BYTES:
         raise ValueError(f"the headers make an INVITE of more than {MAX_INVITE_BYTES} bytes")
     return request
+
+
+def contact_of(sent_by: str, transport: str) -> str:
+    """Return our Contact: where requests in the dialog find us."""
+    return f"<sip:onhook@{sent_by}{_transport_parameter(transport)}>"
+
+
+def _transport_parameter(transport: str) -> str:
+    return "" if transport == "udp" else f";transport={transport}"
 
 
 def user_part(number: str, number_format: str) -> str:
@@ -93,7 +102,7 @@ def custom_headers(headers: dict[str, str]) -> list[Header]:
     for name, value in headers.items():
         if not name or not all(char.isascii() and (char.isalnum() or char in "-.!%*_+`'~") for char in name):
             raise ValueError(f"{name!r} is no header name")
-        if name.lower() in _OURS:
+        if name.lower() in ENGINE_HEADERS:
             raise ValueError(f"the header {name} is the engine's own")
         to_wire(value)
     return list(headers.items())
@@ -110,6 +119,12 @@ def reissue(invite: Request, *, authorization: Iterable[Header] = (), session: I
     changed = {"Via": f"{via};branch={new_branch()}", "CSeq": f"{invite.cseq.sequence + 1} INVITE"}
     kept = [(name, changed.get(name, value)) for name, value in invite.headers if name not in replaced]
     return Request(method="INVITE", uri=invite.uri, headers=(*kept, *session, *authorization), body=invite.body)
+
+
+def without_credentials(invite: Request) -> Request:
+    """Return an INVITE as it may be kept: nobody's digest responses are."""
+    headers = tuple(header for header in invite.headers if header[0] not in _AUTHORIZATIONS)
+    return Request(method=invite.method, uri=invite.uri, headers=headers, body=invite.body)
 
 
 def build_cancel(invite: Request, reason: Iterable[Header]) -> Request:

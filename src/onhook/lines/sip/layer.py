@@ -48,6 +48,14 @@ class TransactionLayer:
         """Listen for the responses to an INVITE that left earlier; nothing is sent."""
         return self._begin(request, destination, on_response, on_failure, Event.ADOPT)
 
+    def adopt_server(self, invite: Request, destination: Destination, user: User, arrived_at: int) -> ServerTransaction:
+        """Take up a far end's INVITE that came in an earlier life (at `arrived_at`, ms), to be answered now."""
+        transaction = ServerTransaction(invite, destination, destination, self, user)
+        transaction.first_arrived_at = transaction.last_arrived_at = arrived_at
+        self._servers[server_key(invite)] = transaction
+        transaction.happen(Event.ADOPT)
+        return transaction
+
     def receive(self, data: bytes, source: Destination) -> None:
         """Take one message from the network; what cannot be read is dropped."""
         try:

@@ -80,6 +80,11 @@ class Leg:
             LegAction.UPDATE_PROOF: self._update_proof,
         }
 
+    @property
+    def is_settled(self) -> bool:
+        """True once `LegEnded` has been reported."""
+        return self.state is LegState.SETTLED
+
     # --- what call control asks for
 
     def prepare(self, request: Request, destination: Destination, audio: Audio | None) -> None:

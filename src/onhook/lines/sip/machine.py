@@ -204,7 +204,12 @@ class ClientTransaction(Transaction):
 
 
 class ServerTransaction(Transaction):
-    """One request of the far end. `source` is where it came from, `destination` where responses go."""
+    """One request of the far end. `source` is where it came from, `destination` where responses go.
+
+    It counts what a capture would show: `arrivals`, `first_arrived_at`, `last_arrived_at`, and when the final response
+    first left, `final_at` (ms since the epoch). `on_refused` is called once a final response of 300 or more to an
+    INVITE is over: with True when its ACK came, with False when none came in 64*T1.
+    """
 
     def __init__(
         self, request: Request, source: Destination, destination: Destination, services: Services, user: User
@@ -213,14 +218,25 @@ class ServerTransaction(Transaction):
         super().__init__(machine, request, destination, services)
         self.source = source
         self.response: Response | None = None
+        self.arrivals = 1
+        self.first_arrived_at = self.last_arrived_at = services.clock.now_ms()
+        self.final_at: int | None = None
+        self.on_refused: Callable[[bool], None] = lambda _acknowledged: None
         self._ack: Request | None = None
         self._user = user
-        self._actions = {Action.SEND: self._send, Action.PASS: self._pass}
+        self._actions = {
+            Action.SEND: self._send,
+            Action.PASS: self._pass,
+            Action.TELL_ACKNOWLEDGED: lambda: self.on_refused(True),
+            Action.TELL_TIMEOUT: lambda: self.on_refused(False),
+        }
 
     def respond(self, status: int, *, tag: str = "", headers: tuple[Header, ...] = (), body: bytes = b"") -> Response:
         """Send a response; `tag` goes into a To that has none. Returns it."""
         response = respond(self.request, status, tag=tag, headers=headers, body=body)
         self.response = response
+        if status >= 200 and self.final_at is None:
+            self.final_at = self._services.clock.now_ms()
         self.happen(_response_event(status))
         return response
 
@@ -230,6 +246,8 @@ class ServerTransaction(Transaction):
 
     def receive_again(self) -> None:
         """Take a repetition of the request."""
+        self.arrivals += 1
+        self.last_arrived_at = self._services.clock.now_ms()
         self.happen(Event.REQUEST)
 
     def receive_ack(self, ack: Request) -> None:

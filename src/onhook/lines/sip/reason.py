@@ -13,14 +13,19 @@ _SIP_CAUSE = {"CANCEL": 487, "BYE": 200}
 """Status codes for the free text. A CANCEL must not say 200: phones read that as answered elsewhere."""
 
 
+def q850_header(cause: Cause) -> list[Header]:
+    """Return the Q.850 number of a cause; it may stand in responses, too (RFC 6432)."""
+    q850 = cause.q850 if cause.q850 is not None else REGISTRY[cause.reason].q850
+    return [("Reason", f"Q.850;cause={q850}")] if q850 is not None else []
+
+
 def reason_headers(cause: Cause, method: str, *, send_text: bool) -> list[Header]:
     """Return the Reason headers for `method`.
 
     The Q.850 number always goes; the actor's free text only with `send_text`, cut to 64 characters. Text with control
     characters is left out: a call is ended whatever its reason looks like.
     """
-    q850 = cause.q850 if cause.q850 is not None else REGISTRY[cause.reason].q850
-    headers = [("Reason", f"Q.850;cause={q850}")] if q850 is not None else []
+    headers = q850_header(cause)
     if send_text and cause.text:
         try:
             text = quote(to_wire(cause.text[:MAX_TEXT]))

@@ -18,9 +18,8 @@ LOST = Cause("system", Reason.DIALOG_LOST, q850=41)
 
 DEFAULT_INTERVAL_S = 1800
 
-GLARE_WAIT_S = (2.1, 4.0)
-"""How long the owner of the Call-ID waits after a 491 (RFC 3261 section 14.1)."""
-
+GLARE_WAIT_S = {True: (2.1, 4.0), False: (0.0, 2.0)}
+"""How long to wait after a 491, by whether the Call-ID is ours (RFC 3261 section 14.1)."""
 
 KEPT_ACKS = 4
 """A peer may repeat the 2xx to an earlier refresh, too."""
@@ -51,12 +50,19 @@ class SessionRefresh:
         self._tries: Tries = {}
         self._pending: Request | None = None
         self._acks: dict[int, bytes] = {}
+        self._owns_call_id = True
 
     def start(self, dialog: Dialog, audio: Audio, answer: Response) -> SessionTimer | None:
         """Begin with what the 2xx to our INVITE said; return the timer that runs now."""
         self._dialog, self._audio = dialog, audio
         self.renew(self._timer_of(answer))
         return self._timer
+
+    def serve(self, dialog: Dialog, audio: Audio, timer: SessionTimer | None, *, allow: list[str]) -> None:
+        """Begin with the timer that our 2xx to a far end's INVITE names; `allow` is what that INVITE allows."""
+        self._dialog, self._audio, self._allow = dialog, audio, allow
+        self._owns_call_id = False
+        self.renew(timer)
 
     def renew(self, timer: SessionTimer | None) -> None:
         """A refresh went through, ours or the peer's; the clocks begin anew. None: no timer runs from now on."""
@@ -127,7 +133,7 @@ class SessionRefresh:
         elif response.status in (408, 481):
             self._end(LOST)  # RFC 3261 section 12.2.1.2.
         elif response.status == 491:
-            self._later(random.uniform(*GLARE_WAIT_S), self._refresh)
+            self._later(random.uniform(*GLARE_WAIT_S[self._owns_call_id]), self._refresh)
         elif not self._meet(self._dialog, self._timer, request, response):
             self._try_later(self._timer, response.number("Retry-After") or 0)
 

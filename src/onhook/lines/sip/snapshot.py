@@ -35,6 +35,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     where it went. `provisional` says whether it drew a 1xx. `sent_at` is when it first left (ms), or about to when it
     may not have. `primary` is the remote tag of the dialog that won, and `answered_at` when it did (ms). No
     credentials are kept, only whose they are.
+
+    Of a leg that the far end started, `incoming_tag` is our tag, `invite` is the far end's and `destination` where it
+    is answered; it has a dialog once our 200 may have left.
     """
 
     sip_call_id: str
@@ -47,6 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     dialogs: tuple[Dialog, ...] = ()
     primary: str | None = None
     answered_at: int | None = None
+    incoming_tag: str = ""
     version: int = 1
 
     def request(self) -> Request:

@@ -48,7 +48,7 @@ class Event(StrEnum):
 
     START = "start"
     ADOPT = "adopt"
-    """Take over an INVITE of an earlier life, or one past timer B: listen, do not send."""
+    """Take over an INVITE of an earlier life, ours or the far end's, or one past timer B: listen, do not send."""
     PROVISIONAL = "1xx"
     SUCCESS = "2xx"
     FAILURE = "3xx-6xx"
@@ -79,6 +79,7 @@ class Action(StrEnum):
     ACK = "ack"
     """Acknowledge a final response of 300 or more (RFC 3261 section 17.1.1.3)."""
     TELL_TIMEOUT = "tell_timeout"
+    TELL_ACKNOWLEDGED = "tell_acknowledged"
     TELL_UNREACHABLE = "tell_unreachable"
 
 
@@ -176,6 +177,7 @@ CLIENT_NON_INVITE = Machine(
 SERVER_INVITE = Machine(
     moves={
         (State.INITIAL, Event.START): (State.PROCEEDING, (Action.PASS,)),
+        (State.INITIAL, Event.ADOPT): (State.PROCEEDING, ()),
         (State.PROCEEDING, Event.REQUEST): (State.PROCEEDING, (Action.SEND,)),
         (State.PROCEEDING, Event.PROVISIONAL): (State.PROCEEDING, (Action.SEND,)),
         (State.PROCEEDING, Event.SUCCESS): (State.ACCEPTED, (Action.SEND,)),
@@ -185,8 +187,8 @@ SERVER_INVITE = Machine(
         (State.ACCEPTED, Event.EXPIRE): (State.TERMINATED, ()),
         (State.COMPLETED, Event.REQUEST): (State.COMPLETED, (Action.SEND,)),
         (State.COMPLETED, Event.RETRANSMIT): (State.COMPLETED, (Action.SEND,)),
-        (State.COMPLETED, Event.ACK): (State.CONFIRMED, ()),
-        (State.COMPLETED, Event.TIMEOUT): (State.TERMINATED, ()),
+        (State.COMPLETED, Event.ACK): (State.CONFIRMED, (Action.TELL_ACKNOWLEDGED,)),
+        (State.COMPLETED, Event.TIMEOUT): (State.TERMINATED, (Action.TELL_TIMEOUT,)),
         (State.CONFIRMED, Event.EXPIRE): (State.TERMINATED, ()),
     },
     timers={

@@ -6,29 +6,39 @@ import logging
 import secrets
 from collections.abc import Coroutine
 
-from onhook.calls.call import mask_number
+from onhook.calls.call import Dialect, mask_number, new_call_id
 from onhook.calls.causes import Cause
 from onhook.clock import Clock
-from onhook.lines.engine import DialOrder, DtmfReceived, LineEvents, SnapshotJournal
+from onhook.lines.engine import DialOrder, FindPeer, Incoming, LineEvents, SnapshotJournal, Trunk
 from onhook.lines.media.session import MediaPort
-from onhook.lines.sip.address import Destination, bracketed
-from onhook.lines.sip.audio import Audio
+from onhook.lines.sip.address import Destination, reopened
+from onhook.lines.sip.audio import Audio, open_audio
 from onhook.lines.sip.context import ALLOW, Context, Credentials, Network, SipSettings
 from onhook.lines.sip.credentials import Account
+from onhook.lines.sip.dialog import Dialog
+from onhook.lines.sip.guard import Guard
 from onhook.lines.sip.in_dialog import capabilities, refuse_extension, refuse_method
-from onhook.lines.sip.invite import build_invite, trunk_destination
+from onhook.lines.sip.inbound_leg import InboundLeg
+from onhook.lines.sip.invite import build_invite, contact_of, trunk_destination
 from onhook.lines.sip.layer import TransactionLayer
 from onhook.lines.sip.leg import NOT_SENT, Leg
 from onhook.lines.sip.leg_states import LegState
 from onhook.lines.sip.machine import ServerTransaction
 from onhook.lines.sip.message import Request, Response, new_tag
+from onhook.lines.sip.parties import called_number, calling_number, shown_headers
+from onhook.lines.sip.screening import NO_ROOM, Refusal, refusal_of
 from onhook.lines.sip.snapshot import LegIdentity, Snapshot
 from onhook.lines.sip.transaction import Timing
 
 log = logging.getLogger(__name__)
 
-OUT_OF_DIALOG = {"INVITE": 403, "BYE": 481, "INFO": 481, "UPDATE": 481}
-"""What strangers are answered. We take no calls yet, and know none of theirs."""
+OUT_OF_DIALOG = {"BYE": 481, "INFO": 481, "UPDATE": 481}
+"""What is answered to requests of dialogs that we do not know."""
+
+MERGED = Refusal(482)
+"""One call came here on two ways (RFC 3261 section 8.2.2.2)."""
+
+AnyLeg = Leg | InboundLeg
 
 
 class UserAgent:
@@ -49,8 +59,10 @@ class UserAgent:
         self._tag_key = secrets.token_bytes(16)
         self._tasks: set[asyncio.Task[None]] = set()
         self._credentials = credentials
-        self._legs: dict[str, Leg] = {}
+        self._legs: dict[str, AnyLeg] = {}
         self._by_sip_call_id: dict[str, Leg] = {}
+        self._inbound: dict[tuple[str, str], InboundLeg] = {}
+        self._guard = Guard(clock)
         self._context = Context(
             settings=settings,
             clock=clock,
@@ -83,6 +95,33 @@ class UserAgent:
             leg.give_up(NOT_SENT)
         if leg.state is LegState.PREPARING:
             await leg.launch()
+
+    def trust(self, find_peer: FindPeer) -> None:
+        """Take calls of the peers that `find_peer` knows."""
+        self._guard.find_peer = find_peer
+
+    def rename(self, call_id: str, to: str) -> None:
+        """Know an unanswered incoming leg by another call's id. Raises `ValueError` when that has a leg."""
+        if to in self._legs:
+            raise ValueError(f"call {to} has a leg already")
+        if (leg := self._incoming(call_id)) is not None:
+            self._legs[to] = self._legs.pop(call_id)
+            leg.rename(to)
+
+    def ring(self, call_id: str) -> None:
+        """Tell the caller of an incoming leg that it rings."""
+        if (leg := self._incoming(call_id)) is not None:
+            leg.ring()
+
+    def answer(self, call_id: str, trunk: Trunk | None = None) -> None:
+        """Answer an incoming leg; the 200 leaves once the dialog is durable."""
+        if (leg := self._incoming(call_id)) is not None:
+            leg.answer(trunk)
+
+    def refuse(self, call_id: str, status: int, cause: Cause) -> None:
+        """Refuse an unanswered incoming leg."""
+        if (leg := self._incoming(call_id)) is not None:
+            leg.refuse(status, cause)
 
     def hangup(self, call_id: str, cause: Cause) -> bool:
         """End a leg; what can be on the wire at once is there when this returns."""
@@ -137,11 +176,14 @@ class UserAgent:
         identity = LegIdentity(
             call_id, stored.sip_call_id, stored.trunk_id, Account(account), send_text=stored.send_reason_text
         )
-        self._new_leg(identity).resume(stored, invite, cause)
+        if stored.incoming_tag:
+            self._resume_inbound(identity, stored, invite, cause)
+        else:
+            self._new_leg(identity).resume(stored, invite, cause)
 
     def live_legs(self) -> int:
         """How many legs are not settled."""
-        return sum(1 for leg in self._legs.values() if leg.state is not LegState.SETTLED)
+        return sum(1 for leg in self._legs.values() if not leg.is_settled)
 
     def remembered_legs(self) -> int:
         """How many legs are held, those included that only wait for late messages."""
@@ -153,6 +195,7 @@ class UserAgent:
             leg.abandon()
         self._legs.clear()
         self._by_sip_call_id.clear()
+        self._inbound.clear()
         self.layer.drop_all()
         tasks = list(self._tasks)
         for task in tasks:
@@ -164,18 +207,20 @@ class UserAgent:
     def on_request(self, transaction: ServerTransaction) -> None:
         """Answer a new request of the far end."""
         request = transaction.request
-        leg = self._by_sip_call_id.get(request.call_id)
+        leg = self._leg_of(request)
         dialog = leg.dialog_of(request) if leg is not None else None
-        if request.method == "CANCEL" and self.layer.invite_of(request) is not None:
-            transaction.respond(200)
-        elif leg is not None and dialog is not None and request.method != "CANCEL":
+        if request.method == "CANCEL":
+            self._take_cancel(transaction)
+        elif leg is not None and dialog is not None:
             leg.on_request(transaction, dialog)
+        elif request.method == "INVITE" and not request.to_tag:
+            self._take_invite(transaction)
         else:
             self._answer_stranger(transaction)
 
     def on_ack(self, ack: Request) -> None:
         """Bring an ACK to the leg whose 2xx it answers."""
-        leg = self._by_sip_call_id.get(ack.call_id)
+        leg = self._leg_of(ack)
         if leg is not None and leg.dialog_of(ack) is not None:
             leg.on_ack(ack)
 
@@ -184,6 +229,78 @@ class UserAgent:
         leg = self._by_sip_call_id.get(response.call_id)
         if leg is not None and 200 <= response.status < 300 and leg.is_answer(response):
             leg.on_invite_response(response)
+
+    # --- calls that a far end starts
+
+    def _take_invite(self, transaction: ServerTransaction) -> None:
+        """Let a caller in, or refuse it without keeping anything of it."""
+        invite = transaction.request
+        found = self._guard.check(invite, transaction.source.host)
+        if isinstance(found, Refusal):
+            self._refuse(transaction, found)
+            return
+        earlier = self._inbound.get((invite.call_id, invite.from_tag))
+        if earlier is not None and earlier.repeats(invite):
+            self._refuse(transaction, MERGED)
+        elif (refusal := refusal_of(invite)) is not None:
+            self._refuse(transaction, refusal)
+        elif self.live_legs() >= self._context.settings.max_legs:
+            self._refuse(transaction, NO_ROOM)
+        else:
+            transaction.respond(100)
+            self._begin(transaction, found.account)
+
+    def _begin(self, transaction: ServerTransaction, account: str | None) -> None:
+        """Start a leg and tell of it."""
+        invite, source = transaction.request, transaction.source
+        call_id = new_call_id(Dialect.NATIVE)
+        identity = LegIdentity(call_id, invite.call_id, "", Account(None), send_text=False)
+        sent_by = self._context.sent_by(source)
+        dialog = Dialog.from_invite(
+            invite, new_tag(), sent_by=sent_by, contact=contact_of(sent_by, source.transport), fallback=source
+        )
+        self._new_inbound(identity, transaction, dialog)
+        self._context.events.on_event(
+            Incoming(
+                call_id=call_id,
+                at=transaction.first_arrived_at,
+                sip_call_id=invite.call_id,
+                from_number=calling_number(invite),
+                to_number=called_number(invite),
+                peer=(source.host, source.port),
+                headers=shown_headers(invite),
+                account=account,
+            )
+        )
+
+    def _resume_inbound(self, identity: LegIdentity, stored: Snapshot, invite: Request, cause: Cause) -> None:
+        """Take over a leg that a far end started; over TCP the connection of its INVITE is gone."""
+        way_back = reopened(invite, stored.destination)
+        transaction = self.layer.adopt_server(invite, way_back, self, stored.sent_at)
+        if stored.dialogs:
+            dialog = stored.dialogs[0]
+        else:
+            sent_by = self._context.sent_by(way_back)
+            contact = contact_of(sent_by, way_back.transport)
+            dialog = Dialog.from_invite(
+                invite, stored.incoming_tag, sent_by=sent_by, contact=contact, fallback=way_back
+            )
+        self._new_inbound(identity, transaction, dialog).resume(stored, cause)
+
+    def _take_cancel(self, transaction: ServerTransaction) -> None:
+        """Answer a CANCEL, and bring it to the leg whose INVITE it means (RFC 3261 section 9.2)."""
+        invite, leg = self.layer.invite_of(transaction.request), self._leg_of(transaction.request)
+        if invite is None:
+            self._answer_stranger(transaction)
+        elif isinstance(leg, InboundLeg) and leg.is_of(invite):
+            transaction.respond(200, tag=leg.dialog.local_tag)
+            leg.on_cancel(transaction)
+        else:
+            transaction.respond(200)
+
+    def _refuse(self, transaction: ServerTransaction, refusal: Refusal) -> None:
+        transaction.respond(refusal.status, tag=self._tag_for(transaction.request), headers=refusal.headers)
+        transaction.drop()
 
     # --- small parts
 
@@ -212,22 +329,13 @@ class UserAgent:
 
     def _prepare(self, leg: Leg, order: DialOrder, destination: Destination) -> None:
         """Bind the leg's media and write its INVITE. Raises `OSError` and `ValueError`."""
-        context, events, call_id = self._context, self._context.events, order.call_id
-        session = context.media.open(
-            call_id,
-            lambda frame: events.on_audio(call_id, frame),
-            lambda digit, ms: events.on_event(DtmfReceived(call_id, context.clock.now_ms(), digit, ms)),
-            lambda name, cleared: events.on_mark(call_id, name, cleared),
-        )
-        audio = Audio(session, context.media_host(destination))
-        leg.audio = audio
-        host = bracketed(context.local_host(destination))
+        leg.audio = audio = open_audio(self._context, order.call_id, destination)
         request = build_invite(
             order,
             tag=new_tag(),
-            sent_by=f"{host}:{context.network.address[1]}",
+            sent_by=self._context.sent_by(destination),
             transport=destination.transport,
-            user_agent=context.settings.user_agent,
+            user_agent=self._context.settings.user_agent,
             sdp=audio.offer(),
         )
         leg.prepare(request, destination, audio)
@@ -238,9 +346,27 @@ class UserAgent:
         self._by_sip_call_id[identity.sip_call_id] = leg
         return leg
 
+    def _new_inbound(self, identity: LegIdentity, transaction: ServerTransaction, dialog: Dialog) -> InboundLeg:
+        leg = InboundLeg(self._context, identity, transaction, dialog, self._forget_inbound)
+        self._legs[identity.call_id] = self._inbound[leg.key] = leg
+        return leg
+
     def _forget(self, leg: Leg) -> None:
         self._legs.pop(leg.identity.call_id, None)
         self._by_sip_call_id.pop(leg.identity.sip_call_id, None)
+
+    def _forget_inbound(self, leg: InboundLeg) -> None:
+        self._legs.pop(leg.identity.call_id, None)
+        if self._inbound.get(leg.key) is leg:  # The caller may have called again with the same Call-ID.
+            del self._inbound[leg.key]
+
+    def _leg_of(self, request: Request) -> AnyLeg | None:
+        """Return the leg that a request of a far end names by Call-ID and From tag."""
+        return self._inbound.get((request.call_id, request.from_tag)) or self._by_sip_call_id.get(request.call_id)
+
+    def _incoming(self, call_id: str) -> InboundLeg | None:
+        leg = self._legs.get(call_id)
+        return leg if isinstance(leg, InboundLeg) else None
 
     def _audio(self, call_id: str) -> Audio | None:
         leg = self._legs.get(call_id)
