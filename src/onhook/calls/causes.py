@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     RING_TIMEOUT = "ring_timeout"
     MAX_DURATION = "max_duration"
+    SCHEDULED_STOP = "scheduled_stop"
     INVALID_DESTINATION = "invalid_destination"
     REDIRECTED = "redirected"
     AUTHENTICATION_FAILED = "authentication_failed"
@@ -80,6 +81,7 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     Reason.NO_ANSWER: ReasonEntry("the network gave up ringing (408, 480)", Outcome.NO_ANSWER, 19),
     Reason.RING_TIMEOUT: ReasonEntry("our ring time-out passed", Outcome.NO_ANSWER, 19),
     Reason.MAX_DURATION: ReasonEntry("the call reached its maximum duration", Outcome.CANCELED, 16),
+    Reason.SCHEDULED_STOP: ReasonEntry("the moment came for which a stop was scheduled", Outcome.CANCELED, 16),
     Reason.INVALID_DESTINATION: ReasonEntry(
         "the number does not exist (404, 410, 416, 484, 485, 604)", Outcome.FAILED, 1
     ),

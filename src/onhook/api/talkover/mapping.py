@@ -36,6 +36,7 @@ ENDED_REASON: dict[Reason, str] = {
     Reason.NO_ANSWER: "no_answer",
     Reason.RING_TIMEOUT: "no_answer",
     Reason.MAX_DURATION: "max_call_duration",
+    Reason.SCHEDULED_STOP: "ended_by_api",
     Reason.INVALID_DESTINATION: "invalid_number",
     Reason.REDIRECTED: "error",
     Reason.AUTHENTICATION_FAILED: "error",
