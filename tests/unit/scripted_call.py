@@ -1,9 +1,13 @@
 """A call for the scripted agent: a fake `CallMedia`, a recogniser that hears what the test wants, and a caller."""
 
 import asyncio
+import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from onhook.agents.definition import AgentDefinition, AgentKind
 from onhook.agents.messages import CallInfo, Cue, CueKind, Speech, Word
@@ -12,6 +16,12 @@ from onhook.agents.scripted.prompts import stored_prompt
 from onhook.agents.scripted.recognition import Recogniser
 from onhook.agents.scripted.recognizer import Result, Spoken
 from onhook.agents.scripted.speech import Synthesiser
+
+needs_pocketsphinx = pytest.mark.skipif(
+    importlib.util.find_spec("pocketsphinx") is None and not os.environ.get("CI"),
+    reason="pocketsphinx is not installed (extra `offline`)",
+)
+"""Marks tests that recognise. In CI they run, and fail where it is missing."""
 
 
 @dataclass

@@ -20,9 +20,9 @@ from onhook.agents.scripted.recognizer import Result, Spoken
 from onhook.agents.scripted.script import phrases_for
 from onhook.agents.scripted.talk import words_from
 from tests.speech import frames, ms, needs_espeak, quiet, speak, with_noise
-from tests.unit.scripted_call import ScriptedCall
+from tests.unit.scripted_call import ScriptedCall, needs_pocketsphinx
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, needs_pocketsphinx]
 
 GRAMMAR = (*YES, *NO, *GOODBYE, *REPEAT, *DECOYS)
 MEANINGS = {phrase: words[0] for words in (YES, NO, GOODBYE, REPEAT, DECOYS) for phrase in words}
@@ -32,10 +32,6 @@ EXITS = (sys.executable, "-c", "import sys; open(sys.argv[-2], 'a').write('start
 
 @pytest.fixture(scope="module")
 def ear() -> Iterator[Recogniser]:
-    if importlib.util.find_spec("pocketsphinx") is None:
-        if os.environ.get("CI"):
-            pytest.fail("pocketsphinx is missing: CI must install the extra `offline`")
-        pytest.skip("pocketsphinx is not installed (extra `offline`)")
     recogniser = Recogniser()
     recogniser.warm()
     yield recogniser

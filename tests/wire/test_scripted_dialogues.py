@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 from tests.speech import SPEECH_DB, needs_espeak, noise, speak, with_noise
+from tests.unit.scripted_call import needs_pocketsphinx
 from tests.wire.node import NodeUnderTest, running_node
 from tests.wire.peers.raw_uas import RawUas
 from tests.wire.peers.rtp_caller import Press, RtpCaller, Say
 from tests.wire.test_audio import correlation, decode
 
+from onhook.agents.pool import AgentPool
+from onhook.agents.process import Counters
 from onhook.agents.scripted.prompts import stored_prompt
 from onhook.provision import DEFAULT_ENVIRONMENT
 from onhook.store.store import Number, TrunkRecord
 
-pytestmark = [pytest.mark.wire, needs_espeak]
+pytestmark = [pytest.mark.wire, needs_espeak, needs_pocketsphinx]
 
 LIMIT_S = 75.0
 QUESTION = "Can you hear me well? Please say yes or no, or press one for yes, or two for no."
@@ -131,6 +134,9 @@ async def test_95_of_100_dialogues_are_right_and_every_farewell_is_heard_whole(t
                 right += 1
             else:
                 wrong.append((dialogue.steps, voice, snr_db, ended["cause"]["reason"], said))
+        agents = site.node.agents
+        assert isinstance(agents, AgentPool)
+        assert agents.counters == Counters()
     assert right >= 0.95 * len(cases), wrong
 
 

@@ -169,11 +169,11 @@ class Dialogue:
                 return question.on_silence()
         return NOTHING
 
-    def machine(self) -> Turn:
-        """An answering machine answered: wait for its beep, if a message is to be left."""
+    def machine(self) -> bool:
+        """An answering machine answered. Return whether to be quiet until its beep, since a message is to be left."""
         if self._definition.machine is MachinePolicy.LEAVE_MESSAGE and self.phase is not Phase.OVER:
             self.phase = Phase.MACHINE
-        return NOTHING
+        return self.phase is Phase.MACHINE
 
     def human(self) -> Turn:
         """A person answered after all."""

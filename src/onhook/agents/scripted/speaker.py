@@ -31,7 +31,7 @@ class Speaker:
     async def prepare(self, texts: tuple[str, ...]) -> None:
         """Have texts ready, so that they can be said at once."""
         for text in filter(None, texts):
-            await self._synthesiser.speak(self._prompt(text))
+            await self._synthesiser.speak(self._prompt(text[:_LONGEST_TEXT]))
 
     def say(self, texts: tuple[str, ...], hang_up: str | None = None) -> None:
         """Say this instead of what is not spoken yet, after what is queued; hang up when it is heard, if told why."""
@@ -65,7 +65,7 @@ class Speaker:
             self._task = None
 
     async def _speak(self, texts: tuple[str, ...], mark: str, hang_up: str | None) -> None:
-        said = [text for text in texts if text]
+        said = [text[:_LONGEST_TEXT] for text in texts if text]
         audio = [await self._synthesiser.speak(self._prompt(text)) for text in said]
         if said:
             self._media.say(" ".join(said))
@@ -76,4 +76,4 @@ class Speaker:
 
     def _prompt(self, text: str) -> Prompt:
         given = self._definition
-        return Prompt(text[:_LONGEST_TEXT], given.language, given.voice, given.speed)
+        return Prompt(text, given.language, given.voice, given.speed)

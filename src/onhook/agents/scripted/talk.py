@@ -78,8 +78,7 @@ class Talk(QuietAgent):
             case CueKind.FAREWELL:
                 self._perform(self._dialogue.farewell(cue.text), at_once=True)
             case CueKind.MACHINE:
-                self._dialogue.machine()
-                if self._dialogue.phase is Phase.MACHINE:
+                if self._dialogue.machine():
                     self._be_quiet()
             case CueKind.LEAVE_MESSAGE:
                 self._perform(self._dialogue.leave_message(cue.text), at_once=True)
