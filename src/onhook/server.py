@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import gc
 import logging
 import os
@@ -28,9 +29,12 @@ from onhook.lines.engine import LegEnded, LegEvent, Tick
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
+from onhook.metrics.parts import EndFigures
+from onhook.metrics.scrape import scrape
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
+from onhook.readiness import readiness
 from onhook.recording_desk import RecordingDesk
-from onhook.settings import Settings, http_url
+from onhook.settings import Settings, http_url, is_loopback
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Agent, StopOrder, Store, StoreError, TrunkRecord
@@ -48,9 +52,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_PROOF_S = 3.0
-
-AGENTS, STARTING = "agent_processes", "are starting"
-"""The component of `/readyz` that agents cannot do without, and what it says while calls already wait for it."""
 
 
 class NodeError(Exception):
@@ -130,6 +131,8 @@ class Node:
         self.engine = SipEngine(sip, journal, relay, self.clock, self.media, self._accounts.get)
         self.live = LiveCalls()
         self.ending = Ending(self.store, self.engine, self.clock, self.live)
+        self.ends, self.settle_limit_ms = EndFigures(), round(64_000 * sip.t1)
+        self.ending.on_end.append(self.ends.on_end)
         self.dialer = Dialer(
             self.store, self.engine, self.clock, self.live, relay.on_event, secrets.decrypt, carrier_uri
         )
@@ -141,7 +144,7 @@ class Node:
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
         relay.recorder = self.recorder
         self.agents: AgentPort | None = agents
-        self._pool: AgentPool | None = None
+        self.pool: AgentPool | None = None
         self._opening_agents: asyncio.Task[AgentPort] | None = None
         self.recordings = Recordings(
             settings.recordings_path, settings.recording_days, to_ogg=settings.recording_format == "ogg"
@@ -151,6 +154,7 @@ class Node:
 
     def services(self) -> Services:
         """Return what the HTTP application needs of this node."""
+        (host, _), token = self.settings.http_address, self.settings.metrics_token
         return Services(
             store=self.store,
             placer=self.placer,
@@ -158,7 +162,7 @@ class Node:
             clock=self.clock,
             secrets=self.secrets,
             courier=self.courier,
-            readiness=lambda: readiness(self.store, self.courier, self.agents),
+            readiness=self.ready,
             stop_wait_ms=self.settings.stop_wait_ms,
             max_body_bytes=self.settings.max_body_bytes,
             max_connections=self.settings.max_requests,
@@ -169,7 +173,13 @@ class Node:
             recordings=self.recordings,
             public_url=self.settings.public_url,
             hang_up=self.conversations.hang_up,
+            metrics=functools.partial(scrape, self) if token is not None or is_loopback(host) else None,
+            metrics_token=token.get_secret_value() if token is not None else None,
         )
+
+    async def ready(self) -> dict[str, str]:
+        """Say what state each part is in (see `readiness`)."""
+        return await readiness(self.store, self.courier, self.agents)
 
     async def open_agents(self) -> AgentPort:
         """Begin to start the agent processes, unless they are there; return where agents come from.
@@ -185,9 +195,9 @@ class Node:
     async def _open_pool(self) -> AgentPort:
         from onhook.agents.pool import AgentPool  # noqa: PLC0415 (nobody needs it until the server serves)
 
-        self.agents = self._pool = AgentPool(self.settings.agent_processes)
-        await self._pool.open()
-        return self._pool
+        self.agents = self.pool = AgentPool(self.settings.agent_processes)
+        await self.pool.open()
+        return self.pool
 
     def _voice(self) -> Voice:
         """Return what conversations are made of."""
@@ -243,8 +253,8 @@ class Node:
         """End the agent processes, if there are any."""
         if self._opening_agents is not None:
             await self._opening_agents
-        if self._pool is not None:
-            await self._pool.close()
+        if self.pool is not None:
+            await self.pool.close()
 
     async def _start_courier(self, stack: contextlib.AsyncExitStack) -> None:
         """Deliver webhooks until the stack is left."""
@@ -324,22 +334,6 @@ def spare_what_stays() -> None:
     """
     gc.freeze()
     gc.enable()
-
-
-async def readiness(store: Store, courier: "Courier", agents: AgentPort | None) -> dict[str, str]:
-    """Say `ok`, or what is wrong, for each part that the server needs.
-
-    What begins with `limited: ` keeps no call from being placed.
-    """
-    parts = {"store": "ok", "webhooks": "ok" if courier.running else "nothing is delivered; restart the server"}
-    for name, said in (agents.components() if agents is not None else {AGENTS: STARTING}).items():
-        vital = name == AGENTS and said != STARTING
-        parts[name] = said if said == "ok" or vital else f"limited: {said}"
-    try:
-        await store.check()
-    except StoreError as error:
-        parts["store"] = str(error)
-    return parts
 
 
 def load_ears() -> MakeHearing:

@@ -1,5 +1,6 @@
 """Configuration: `ONHOOK_*` environment variables over an optional TOML file. Unknown keys are fatal."""
 
+import ipaddress
 import json
 import os
 import re
@@ -52,6 +53,8 @@ class Settings(BaseModel):
     recording_days: int = Field(default=30, ge=0)
     recording_format: str = Field(default="wav", pattern="^(wav|ogg)$")
     public_url: str | None = None
+    metrics_token: SecretStr | None = None
+    otel_endpoint: str | None = None
     talkover_signature_header: str = Field(default="X-TalkOver-Signature", pattern="^[A-Za-z0-9-]{1,64}$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -92,7 +95,7 @@ class Settings(BaseModel):
                     raise ValueError(f"{entry}: {error}") from error
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "otel_endpoint")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -150,6 +153,14 @@ def split_bind(value: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise ValueError("must look like host:port")
     return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a server that listens on `host` is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def http_url(host: str, port: int) -> str:

@@ -71,7 +71,7 @@ async def test_a_stop_does_not_wait_for_providers_and_they_see_their_connections
         async with asyncio.timeout(CLOSE_LIMIT_S):
             await watched.closed.wait()
         assert watched.closed_at - began < CLOSE_LIMIT_S, watched.path
-    pool = node.node._pool
+    pool = node.node.pool
     assert pool is not None
     await _until(lambda: node.node.conversations.live == 0 and not any(one.calls for one in pool._processes()))
     assert (pool.counters.leaks, pool.counters.killed) == (0, 0)

@@ -52,7 +52,8 @@ class Services:
     requests the TalkOver API grants a key, stops not counted; 0 is no limit. `webhook_allow_private` lets webhooks go
     to private addresses. `agent_kind` is the kind of agents whose maker names none; `bot_urls` is where bots may be.
     `public_url` is how clients reach us, for links. `hang_up(call_id, reason)` is an agent's own wish that its call
-    end, after its last words; False when no agent is on that call.
+    end, after its last words; False when no agent is on that call. `metrics` returns what Prometheus asks for, whoever
+    asks it must know `metrics_token` if there is one; None keeps it to ourselves.
     """
 
     store: Store
@@ -73,6 +74,8 @@ class Services:
     recordings: RecordingFiles | None = None
     public_url: str | None = None
     hang_up: Callable[[str, str], bool] = _nobody_talks
+    metrics: Callable[[], Awaitable[bytes]] | None = None
+    metrics_token: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ class EndFigures:
 
     def __init__(self) -> None:
         self.ends: Counter[tuple[Outcome, Reason]] = Counter()
-        self.stops: Counter[tuple[Reason, Result]] = Counter()
+        self.stops: Counter[Reason] = Counter()
+        self.unconfirmed = 0
+        """Stops whose end the wire has not confirmed in time."""
         self.to_wire: dict[Method, Histogram] = {}
         """From the request of a stop to our first CANCEL or BYE, in seconds, by what ended the call on the wire."""
         self.to_proof: dict[Method, Histogram] = {}
@@ -37,7 +39,8 @@ class EndFigures:
         self.ends[call.outcome, call.cause.reason] += 1
         if call.stop is None:
             return
-        self.stops[call.stop.cause.reason, call.proof.result] += 1
+        self.stops[call.stop.cause.reason] += 1
+        self.unconfirmed += call.proof.result is Result.UNCONFIRMED
         took = spans(moments(call, ()))
         _observe(self.to_wire, call.proof.method, took.stop_to_wire)
         _observe(self.to_proof, call.proof.method, took.stop_to_confirmed)
