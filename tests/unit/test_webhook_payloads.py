@@ -111,7 +111,7 @@ def test_every_end_is_told_once_and_last(reason: Reason, answered: bool) -> None
 
 @pytest.mark.parametrize("reason", Reason)
 def test_the_words_for_a_stop_through_the_api_are_used_exactly_then(reason: Reason) -> None:
-    by_api = reason in {Reason.API_STOP, Reason.OPERATOR_STOP}
+    by_api = reason in {Reason.API_STOP, Reason.OPERATOR_STOP, Reason.SCHEDULED_STOP}
     call = ended(answered=True, cause=Cause("system", reason))
     retell = told(call, ENDED, ANUNZI)[0]["call"]["disconnection_reason"]
     assert (retell == "manual_stopped") is by_api
