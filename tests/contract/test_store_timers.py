@@ -22,8 +22,9 @@ from onhook.calls.causes import Cause, Reason
 from onhook.calls.states import State
 from onhook.calls.timer import CallTimer, TimerKind
 from onhook.store.audit import AuditEntry
-from onhook.store.store import Store
+from onhook.store.store import ConflictError, Store
 from onhook.store.timers import DueTimer, TimerCleared, TimerSet
+from onhook.testing.calls import sample_call
 
 pytestmark = pytest.mark.contract
 
@@ -131,6 +132,68 @@ async def test_timers_are_set_and_cleared_within_their_environment_only(store: S
     assert await store.clear_timer(call.id, "env_2", TimerKind.STOP_AT, NOW + 9) is None
     assert await store.clear_timer("call_unknown", None, TimerKind.STOP_AT, NOW + 9) is None
     assert await store.timers(call.id) == [STOP_AT]
+
+
+async def test_a_call_is_created_with_its_timer_or_not_at_all(store: Store) -> None:
+    call = sample_call(deadline_at=NOW + 60_000)
+    await store.create_call(call, STOP_AT)
+    assert await store.timers(call.id) == [STOP_AT]
+    assert await types(store, call) == [EventType.CREATED, EventType.STOP_SCHEDULED]
+    assert [entry.action for entry in await store.audit_entries("env_1")] == ["call.stop_scheduled"]
+    with pytest.raises(ConflictError):
+        await store.create_call(call, msgspec.structs.replace(STOP_AT, at=NOW + 1))
+    assert await store.timers(call.id) == [STOP_AT]
+
+
+async def test_the_timers_of_many_calls_are_found_at_once(store: Store) -> None:
+    both, one, none = await answered(store), await answered(store), await answered(store)
+    await with_timer(store, both, STOP_AT)
+    await with_timer(store, both, FAREWELL)
+    await with_timer(store, one, STOP_AT)
+    ids = [both.id, one.id, none.id, "call_unknown"]
+    assert await store.timers_of(ids) == {both.id: [FAREWELL, STOP_AT], one.id: [STOP_AT]}
+    assert await store.timers_of([]) == {}
+
+
+# --- shortening
+
+
+async def test_a_timer_that_is_shortened_keeps_its_cause_and_tells_who_shortened_it(store: Store) -> None:
+    call = await with_timer(store, await answered(store), FAREWELL)
+    who = {"actor": "api_key:key_2", "reason": "quickly", "request_id": "req_9"}
+    found = await store.shorten_timer(
+        call.id, call.environment_id, TimerKind.FAREWELL, NOW + 100, NOW + 9,
+        actor="api_key:key_2", reason="quickly", request_id="req_9",
+    )  # fmt: skip
+    shorter = msgspec.structs.replace(FAREWELL, at=NOW + 100)
+    assert found == TimerSet(await current(store, call), shorter, set=True)
+    assert await store.timers(call.id) == [shorter]
+    event = await last_event(store, call)
+    assert (event.type, event.at, event.data) == (EventType.FAREWELL_STARTED, NOW + 9, {"at": NOW + 100, **who})
+    entry = (await store.audit_entries("env_1"))[-1]
+    assert (entry.actor, entry.reason, entry.request_id) == ("api_key:key_2", "quickly", "req_9")
+
+
+async def test_of_many_that_shorten_a_timer_the_earliest_is_kept(store: Store) -> None:
+    call = await with_timer(store, await answered(store), FAREWELL)
+    asked = [NOW + 200, NOW + 50, NOW + 100, NOW + 300, NOW + 400]
+    shorten = store.shorten_timer
+    await asyncio.gather(*(shorten(call.id, None, TimerKind.FAREWELL, to, NOW + 9) for to in asked))
+    assert [timer.at for timer in await store.timers(call.id)] == [NOW + 50]
+
+
+async def test_what_is_not_there_is_not_shortened(store: Store) -> None:
+    call = await with_timer(store, await answered(store), STOP_AT)
+    log = await types(store, call)
+    for kind, environment, to in ((TimerKind.FAREWELL, None, NOW + 1), (TimerKind.STOP_AT, None, STOP_AT.at)):
+        found = await store.shorten_timer(call.id, environment, kind, to, NOW + 9)
+        assert found is not None
+        assert not found.set
+    assert await store.shorten_timer(call.id, "env_2", TimerKind.STOP_AT, NOW + 1, NOW + 9) is None
+    assert await store.shorten_timer("call_unknown", None, TimerKind.STOP_AT, NOW + 1, NOW + 9) is None
+    assert (await store.timers(call.id), await types(store, call)) == ([STOP_AT], log)
+    over = (await stop(store, call)).call
+    assert await store.shorten_timer(call.id, None, TimerKind.STOP_AT, NOW, NOW + 9) == TimerSet(over, None, set=False)
 
 
 # --- clearing

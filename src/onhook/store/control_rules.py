@@ -25,13 +25,21 @@ def may_set(call: Call, present: CallTimer | None, *, only_answered: bool, if_ab
 
 def timer_set(held: Held, timer: CallTimer) -> Change:
     """Return the change that tells of a timer that was set."""
-    data = {
-        "at": timer.at,
-        "actor": timer.cause.initiator,
-        "reason": timer.cause.text,
-        "request_id": timer.request_id,
-    }
-    return changed(held, timer.set_at, EVENT_OF_SETTING[timer.kind], data)
+    actor, reason = timer.cause.initiator, timer.cause.text
+    return timer_moved(held, timer, timer.set_at, actor, reason, timer.request_id)
+
+
+def may_shorten(call: Call, present: CallTimer | None, to: int) -> bool:
+    """Say whether a call's timer may be let come earlier, at `to`."""
+    return call.state in LIVE and present is not None and to < present.at
+
+
+def timer_moved(
+    held: Held, timer: CallTimer, at: int, actor: str, reason: str | None, request_id: str | None
+) -> Change:
+    """Return the change that tells of a timer and who gave it its moment."""
+    data = {"at": timer.at, "actor": actor, "reason": reason, "request_id": request_id}
+    return changed(held, at, EVENT_OF_SETTING[timer.kind], data)
 
 
 def timer_cleared(

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
-from onhook.store import rules, sqlite_calls, sqlite_once, sqlite_queries, sqlite_records
+from onhook.calls.timer import CallTimer
+from onhook.store import rules, sqlite_calls, sqlite_once, sqlite_queries, sqlite_records, sqlite_timers
 from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.sqlite_control import SqliteControl
@@ -68,9 +69,9 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
 
     # calls
 
-    async def create_call(self, call: Call) -> None:
+    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
         """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id, `DialBlockedError`."""
-        await self._write(lambda db: sqlite_calls.create(db, call))
+        await self._write(lambda db: sqlite_timers.create_call(db, call, timer))
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
         """Return one call; another environment's, or a deleted one, is None."""

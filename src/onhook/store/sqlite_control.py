@@ -36,6 +36,26 @@ class SqliteControl(SqliteBase):
             urgent=True,
         )
 
+    async def shorten_timer(
+        self,
+        call_id: str,
+        environment_id: str | None,
+        kind: TimerKind,
+        to: int,
+        at: int,
+        *,
+        actor: str = "system",
+        reason: str | None = None,
+        request_id: str | None = None,
+    ) -> TimerSet | None:
+        """Let a live call's timer come earlier; None when there is no such call."""
+        return await self._write(
+            lambda db: sqlite_timers.shorten(
+                db, call_id, environment_id, kind, to, at, actor=actor, reason=reason, request_id=request_id
+            ),
+            urgent=True,
+        )
+
     async def clear_timer(
         self,
         call_id: str,
@@ -58,6 +78,10 @@ class SqliteControl(SqliteBase):
     async def timers(self, call_id: str) -> list[CallTimer]:
         """Return a call's timers, the earliest first."""
         return self._read(lambda db: sqlite_timers.of_call(db, call_id))
+
+    async def timers_of(self, call_ids: Sequence[str]) -> dict[str, list[CallTimer]]:
+        """Return the timers of many calls by the call's id."""
+        return await self._look(lambda db: sqlite_timers.of_calls(db, call_ids))
 
     async def count_overdue(self, now: int, grace_ms: int) -> int:
         """Count the live calls whose deadline, or a timer, passed more than `grace_ms` before `now`."""

@@ -17,6 +17,7 @@ from onhook.calls.call import Call, DataStorage, Dialect, Direction, Event, Even
 from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
+from onhook.calls.timer import CallTimer
 from onhook.store.audit import AuditLog
 from onhook.store.figures import Figures
 from onhook.store.idempotency import OnceRequests
@@ -295,8 +296,8 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
 
     # calls
 
-    async def create_call(self, call: Call) -> None:
-        """Insert a call in `scheduled` or `dialing` with its `call.created` event.
+    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
+        """Insert a call in `scheduled` or `dialing` with its `call.created` event, and with `timer` set (`set_timer`).
 
         Raises `ConflictError` for a taken id, `DialBlockedError` for a call in `dialing` that a dial block means,
         ValueError for a call that is over. One in `scheduled` is created, and waits for the block's release.

@@ -3,6 +3,7 @@
 A stop, and the end, of a call takes its timers along in its own transaction: only live calls have any.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from onhook.calls.call import Call
@@ -51,6 +52,25 @@ class Timers(Protocol):
         """
         ...
 
+    async def shorten_timer(
+        self,
+        call_id: str,
+        environment_id: str | None,
+        kind: TimerKind,
+        to: int,
+        at: int,
+        *,
+        actor: str = "system",
+        reason: str | None = None,
+        request_id: str | None = None,
+    ) -> TimerSet | None:
+        """Let a live call's timer come earlier, at `to`; the rest of it stays. None when there is no such call.
+
+        Nothing changes where there is no timer of the kind, or one that comes as early. Logs what `set_timer` logs, at
+        `at` (now, ms) and with who shortened it and why, and writes the audit log.
+        """
+        ...
+
     async def clear_timer(
         self,
         call_id: str,
@@ -70,6 +90,10 @@ class Timers(Protocol):
 
     async def timers(self, call_id: str) -> list[CallTimer]:
         """Return a call's timers, the earliest first."""
+        ...
+
+    async def timers_of(self, call_ids: Sequence[str]) -> dict[str, list[CallTimer]]:
+        """Return the timers of many calls by the call's id, as `timers` does; calls without any are left out."""
         ...
 
     async def count_overdue(self, now: int, grace_ms: int) -> int:

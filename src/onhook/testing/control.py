@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from onhook.calls.call import Call
 from onhook.calls.selector import CallSelector, matches
 from onhook.calls.states import LIVE
@@ -40,8 +42,30 @@ class MemoryControl(MemoryBase):
         present = self._timers.get((call_id, timer.kind))
         if not control_rules.may_set(held.call, present, only_answered=only_answered, if_absent=if_absent):
             return TimerSet(held.call, present, set=False)
-        self._timers[call_id, timer.kind] = timer
-        return TimerSet(self._tell(control_rules.timer_set(held, timer)), timer, set=True)
+        return self._entered(control_rules.timer_set(held, timer), timer)
+
+    async def shorten_timer(
+        self,
+        call_id: str,
+        environment_id: str | None,
+        kind: TimerKind,
+        to: int,
+        at: int,
+        *,
+        actor: str = "system",
+        reason: str | None = None,
+        request_id: str | None = None,
+    ) -> TimerSet | None:
+        """Let a live call's timer come earlier; None when there is no such call."""
+        await self._writable()
+        held = self._held(call_id, environment_id)
+        if held is None:
+            return None
+        present = self._timers.get((call_id, kind))
+        if present is None or not control_rules.may_shorten(held.call, present, to):
+            return TimerSet(held.call, present, set=False)
+        timer = msgspec.structs.replace(present, at=to)
+        return self._entered(control_rules.timer_moved(held, timer, at, actor, reason, request_id), timer)
 
     async def clear_timer(
         self,
@@ -68,6 +92,10 @@ class MemoryControl(MemoryBase):
     async def timers(self, call_id: str) -> list[CallTimer]:
         """Return a call's timers, the earliest first."""
         return [timer for owner, timer in self._by_moment() if owner == call_id]
+
+    async def timers_of(self, call_ids: Sequence[str]) -> dict[str, list[CallTimer]]:
+        """Return the timers of many calls by the call's id."""
+        return {call_id: found for call_id in call_ids if (found := await self.timers(call_id))}
 
     async def count_overdue(self, now: int, grace_ms: int) -> int:
         """Count the live calls whose deadline, or a timer, passed more than `grace_ms` before `now`."""
@@ -142,6 +170,12 @@ class MemoryControl(MemoryBase):
     def _held(self, call_id: str, environment_id: str | None) -> Held | None:
         held = self._calls.get(call_id)
         return held if held is not None and rules.visible(held.call, environment_id) else None
+
+    def _entered(self, change: Change, timer: CallTimer) -> TimerSet:
+        """Keep a timer, in place of the one of its kind, and tell of it."""
+        call = self._tell(change)
+        self._timers[call.id, timer.kind] = timer
+        return TimerSet(call, timer, set=True)
 
     def _tell(self, change: Change) -> Call:
         """Log what happened to a timer, for the call's followers and for the auditors."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof, Result
 from onhook.calls.states import LIVE, State
+from onhook.calls.timer import CallTimer
 from onhook.store import control_rules, rules
 from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
@@ -91,7 +92,7 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         numbers = (one for one in self._of(Number) if one.number == number and one.environment_id == environment_id)
         return next(numbers, None)
 
-    async def create_call(self, call: Call) -> None:
+    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
         """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id, `DialBlockedError`."""
         await self._writable()
         change = rules.created(call)
@@ -101,6 +102,8 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         if block is not None:
             raise DialBlockedError(block.id)
         self._save(change)
+        if timer is not None:
+            self._entered(control_rules.timer_set(self._calls[call.id], timer), timer)
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
         """Return one call; another environment's, or a deleted one, is None."""
