@@ -116,7 +116,7 @@ def test_the_words_for_a_stop_through_the_api_are_used_exactly_then(reason: Reas
     retell = told(call, ENDED, ANUNZI)[0]["call"]["disconnection_reason"]
     assert (retell == "manual_stopped") is by_api
     body = told(call, ENDED, TALKOVER)[-1]
-    assert (body["ended_reason"] == "ended_by_api") is (reason is Reason.API_STOP)
+    assert (body["ended_reason"] == "ended_by_api") is (reason in {Reason.API_STOP, Reason.SCHEDULED_STOP})
 
 
 def test_talkovers_body_of_an_ended_call() -> None:
