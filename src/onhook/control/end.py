@@ -106,10 +106,15 @@ class Ending:
             self._engine.hangup(call.id, _cause_of(call))
             if count % SLICE == 0:
                 await asyncio.sleep(0)
-        for call in unsent:
-            now = self._clock.now_ms()
-            nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
-            await self.settle(LegEnded(call.id, now, nothing_left, _cause_of(call)))
+        for start in range(0, len(unsent), SLICE):
+            await asyncio.gather(*map(self._settle_unsent, unsent[start : start + SLICE]))
+
+    async def promise(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
+        """Make stops durable, no more: for the start of a process, which carries out what is durable.
+
+        Raises `StoreError`; nothing has been ended then.
+        """
+        return await self._commit(orders)
 
     @property
     def unrecorded(self) -> int:
@@ -133,6 +138,11 @@ class Ending:
             raise StoreError("the stop could not be recorded; the call was ended on the wire") from error
         await self.carry_out([stopped.call for stopped in found if stopped is not None and stopped.first])
         return found
+
+    async def _settle_unsent(self, call: Call) -> None:
+        now = self._clock.now_ms()
+        nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
+        await self.settle(LegEnded(call.id, now, nothing_left, _cause_of(call)))
 
     async def _commit(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Make stops durable. Raises `StoreError` when the store refuses, or does not answer in `COMMIT_LIMIT_S`."""

@@ -10,7 +10,9 @@ from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
 from onhook.clock import Clock
-from onhook.store.store import Agent, ConflictError, Number, Store, TrunkRecord
+from onhook.store.control_rules import blocking
+from onhook.store.records import DialBlock
+from onhook.store.store import Agent, ConflictError, DialBlockedError, Number, Store, TrunkRecord
 
 MAX_DELAY_S = 3600
 
@@ -39,12 +41,21 @@ class RefusedError(Exception):
     """The call is not placed and nothing was written.
 
     `code` is one of `agent_unknown`, `agent_inactive`, `number_unknown`, `number_unbound`, `no_number`,
-    `no_trunk`, `invalid_number`, `emergency_number`, `destination_not_allowed`, `invalid_header`, `agent_invalid`.
+    `no_trunk`, `invalid_number`, `emergency_number`, `destination_not_allowed`, `invalid_header`, `agent_invalid`,
+    `dialing_blocked`.
     """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class DialingBlockedError(RefusedError):
+    """A dial block means the call, which was to be dialled at once."""
+
+    def __init__(self, block_id: str) -> None:
+        super().__init__("dialing_blocked", f"Dialing is blocked: {block_id} must be released first")
+        self.block_id = block_id
 
 
 class DialPolicy(msgspec.Struct, frozen=True):
@@ -135,11 +146,22 @@ class Placer:
             return placed
 
     async def start(self, call: Call) -> Call:
-        """Write a call that was prepared, and dial it or leave it to its time. Raises `StoreError`."""
-        await self._store.create_call(call)
+        """Write a call that was prepared, and dial it or leave it to its time. Raises as `place`."""
+        try:
+            await self._store.create_call(call)
+        except DialBlockedError as error:
+            raise DialingBlockedError(error.block_id) from error
         if call.state is State.DIALING:
             self._on_created(call)
         return call
+
+    async def check(self, order: PlaceOrder) -> None:
+        """Raise what `place` would raise now, as far as can be told without writing."""
+        call = await self.prepare(order)
+        if call.state is State.DIALING:
+            block = blocking(await self._store.find(DialBlock, call.environment_id), call)
+            if block is not None:
+                raise DialingBlockedError(block.id)
 
     async def prepare(self, order: PlaceOrder) -> Call:
         """Return the call that an order means; nothing is written. Raises `RefusedError`, `StoreError`."""

@@ -8,6 +8,7 @@ import msgspec
 from onhook.calls.call import Call
 from onhook.calls.causes import Cause
 from onhook.calls.selector import CallSelector
+from onhook.calls.states import State
 
 
 class DialBlock(msgspec.Struct, frozen=True):
@@ -28,8 +29,9 @@ class DialBlock(msgspec.Struct, frozen=True):
 class BulkStop(msgspec.Struct, frozen=True):
     """One order to stop many calls.
 
-    `call_ids` are the calls that `selector` meant at `requested_at`. `first` says of each whether this order was its
-    first stop; it is None until the stops were made durable. `dial_block_id` is the block that came with the order.
+    `call_ids` are the calls that `selector` meant at `requested_at`, `states` how each stood then. `first` says of each
+    whether this order was its first stop; it is None until the stops were made durable. `dial_block_id` is the block
+    that came with the order, `held` how many scheduled calls were left to it.
     """
 
     id: str
@@ -41,6 +43,8 @@ class BulkStop(msgspec.Struct, frozen=True):
     dry_run: bool = False
     dial_block_id: str | None = None
     call_ids: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    held: int = 0
     first: tuple[bool, ...] | None = None
 
     @property

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter
 
 from onhook.api.anunzi.batch_schemas import BatchCall, Concurrency, CreateBatchCall
-from onhook.api.anunzi.errors import COMMON, failure, refused
+from onhook.api.anunzi.errors import BLOCKED, COMMON, failure, refused
 from onhook.api.anunzi.idempotency import nonce_of
 from onhook.api.anunzi.placing import order_for
 from onhook.api.routing import CallerRequest, CheckedRoute
@@ -26,7 +26,7 @@ IN_USE = (State.DIALING, State.RINGING, State.ANSWERED, State.ENDING)
 router = APIRouter(route_class=CheckedRoute, tags=["batches"], responses=COMMON)
 
 
-@router.post("/create-batch-call", status_code=201, response_model_exclude_none=True)
+@router.post("/create-batch-call", status_code=201, responses=BLOCKED, response_model_exclude_none=True)
 async def create_batch_call(request: CallerRequest, body: CreateBatchCall) -> BatchCall:
     """Schedule one call per task. All are durable when this answers; when one is refused none is placed."""
     caller = request.caller
@@ -47,7 +47,7 @@ async def create_batch_call(request: CallerRequest, body: CreateBatchCall) -> Ba
     placer = caller.services.placer
     try:
         for order in orders:
-            await placer.prepare(order)
+            await placer.check(order)
             await asyncio.sleep(0)
         for start in range(0, len(orders), WRITTEN_TOGETHER):
             await asyncio.gather(*map(placer.place_once, orders[start : start + WRITTEN_TOGETHER]))

@@ -5,7 +5,7 @@ import re
 import msgspec
 from fastapi import APIRouter, Response
 
-from onhook.api.anunzi.errors import COMMON, failure, refused
+from onhook.api.anunzi.errors import BLOCKED, COMMON, failure, refused
 from onhook.api.anunzi.idempotency import forget_key, nonce_of
 from onhook.api.anunzi.mapping import phone_call
 from onhook.api.anunzi.paths import CALL_ID
@@ -28,7 +28,7 @@ MAX_METADATA = 50 * 1024
 router = APIRouter(route_class=CheckedRoute, tags=["calls"], responses=COMMON)
 
 
-@router.post("/v2/create-phone-call", status_code=201, response_model_exclude_none=True)
+@router.post("/v2/create-phone-call", status_code=201, responses=BLOCKED, response_model_exclude_none=True)
 async def create_phone_call(request: CallerRequest, body: CreatePhoneCall) -> PhoneCall:
     """Dial a number. The call is durable when this answers."""
     caller = request.caller

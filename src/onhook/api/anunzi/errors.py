@@ -33,6 +33,7 @@ REFUSALS: dict[str, int] = {
     "no_trunk": 400,
     "agent_unknown": 422,
     "number_unknown": 422,
+    "dialing_blocked": 429,
 }
 """Status of create-phone-call for each refusal."""
 
@@ -44,10 +45,12 @@ COMMON: dict[int | str, dict[str, Any]] = {
     500: {"model": Error},
 }
 """What an operation may answer besides its success."""
+BLOCKED: dict[int | str, dict[str, Any]] = {429: {"model": Error}}
+"""What a create may answer besides: a dial block stands."""
 
 CREATES = ("/v2/create-phone-call", "/create-batch-call")
 NO_RETRY = {"x-should-retry": "false"}
-"""Tells the SDKs, which send a request again after any 5xx, that this one may have placed calls already."""
+"""Tells the SDKs, which send a request again after a 429 or 5xx, that this one would place calls twice, or none."""
 
 
 class AnunziWording:
@@ -77,4 +80,5 @@ def failure(status: int, message: str | None = None) -> ApiError:
 def refused(error: RefusedError) -> ApiError:
     """Return create-phone-call's error for a call that was not placed."""
     status = REFUSALS[error.code]
-    return failure(status, None if status == 422 else str(error))
+    answer = failure(status, None if status == 422 else str(error))
+    return answer.with_headers(NO_RETRY) if status == 429 else answer

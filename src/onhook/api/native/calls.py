@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query
 
-from onhook.api.native.errors import COMMON, CREATES, WITH_BODY, not_found, problem, refused
+from onhook.api.native.errors import COMMON, CREATES, WITH_BODY, not_found, problem, problems, refused
 from onhook.api.native.mapping import call_out, stopped_call, timeline
 from onhook.api.native.once import OnceRoute
 from onhook.api.native.schemas import (
@@ -42,7 +42,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     call_id: str
 
 
-@router.post("/calls", status_code=201, responses=CREATES)
+@router.post("/calls", status_code=201, responses=CREATES | problems(429))
 async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
     """Dial a number. The call is durable when this answers."""
     caller = request.caller

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from onhook.agents.definition import DefinitionError
 from onhook.api.errors import ApiError
 from onhook.api.native.schemas import Problem
-from onhook.control.place import RefusedError
+from onhook.control.place import DialingBlockedError, RefusedError
 
 DETAILS: dict[int, str] = {
     400: "The request body is not valid JSON.",
@@ -37,6 +37,7 @@ REFUSALS: dict[str, int] = {
     "destination_not_allowed": 422,
     "invalid_header": 422,
     "agent_invalid": 422,
+    "dialing_blocked": 429,
 }
 """Status for each refusal to place a call; the problem's `code` is the refusal's own."""
 
@@ -105,4 +106,7 @@ def invalid_agent(error: DefinitionError) -> ApiError:
 
 def refused(error: RefusedError) -> ApiError:
     """Return the error for a call that was not placed."""
+    if isinstance(error, DialingBlockedError):
+        blocked = problem(429, str(error), code=error.code, dial_block_id=error.block_id)
+        return blocked.with_headers({"x-should-retry": "false"})
     return problem(REFUSALS[error.code], str(error), code=error.code)

@@ -403,6 +403,7 @@ class Problem(BaseModel):
     code: str
     detail: str
     errors: list[FieldProblem] | None = None
+    dial_block_id: str | None = Field(default=None, description="The dial block that keeps the call from being dialled")
 
 
 class Ready(BaseModel):

@@ -64,9 +64,13 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "number_unbound": (400, "AGENT_INACTIVE"),
     "invalid_header": (400, "AGENT_INACTIVE"),
     "agent_invalid": (400, "AGENT_INACTIVE"),
+    "dialing_blocked": (429, "DIALING_BLOCKED"),
 }
 """Status and code of make-call for each refusal. An agent that cannot dial out counts as inactive: the contract
-has no nearer code, and the message says what is missing."""
+has no nearer code, and the message says what is missing. `DIALING_BLOCKED` is ours: a dial block stands."""
+
+NO_RETRY = {"x-should-retry": "false"}
+"""Says of a 429 that waiting does not help: an operator must release a dial block."""
 
 
 class TalkOverWording:
@@ -140,7 +144,8 @@ def refused(error: RefusedError, agent_id: str, to: str) -> ApiError:
     status, code = REFUSALS[error.code]
     if code == "INVALID_PHONE_NUMBER":
         return invalid_number(to, str(error))
-    return coded(status, code, str(error), {"agent_id": agent_id})
+    answer = coded(status, code, str(error), {"agent_id": agent_id})
+    return answer.with_headers(NO_RETRY) if status == 429 else answer
 
 
 def _pause(request: Request) -> dict[str, Any] | None:
