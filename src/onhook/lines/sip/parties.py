@@ -44,7 +44,7 @@ def number_of(uri: str) -> str:
         if not at:
             return ""
     bare, *parameters = user.split(";")
-    context = next((text[14:] for text in parameters if text.lower().startswith("phone-context=+")), "")
+    context = next((text.partition("+")[2] for text in parameters if text.lower().startswith("phone-context=+")), "")
     return _e164(from_wire(unquote(bare.partition(":")[0], "latin-1"))[:MAX_CHARS], context)
 
 
