@@ -3,32 +3,18 @@
 import msgspec
 import pytest
 
-from onhook.calls.call import Call, Dialect, Direction, Event, EventType, Stop
+from onhook.calls.call import Call, Event, EventType, Stop
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.calls.states import State
 from onhook.calls.timeline import Moments, moments, spans
+from onhook.testing.calls import sample_call
 
 pytestmark = pytest.mark.unit
 
 T = 1_700_000_000_000
 STOPPED = Cause("api_key:k", Reason.API_STOP)
-CREATED = Call(
-    id="call_1",
-    environment_id="env_1",
-    agent_id="agent_1",
-    trunk_id="trunk_1",
-    dialect=Dialect.NATIVE,
-    direction=Direction.OUTBOUND,
-    from_number="+12025550100",
-    to_number="+12025550123",
-    state=State.DIALING,
-    sip_call_id="call_1@onhook.test",
-    created_at=T,
-    updated_at=T,
-    max_duration_ms=60_000,
-    ring_timeout_ms=30_000,
-)
+CREATED = sample_call(created_at=T)
 
 
 def call(**fields: object) -> Call:
@@ -36,7 +22,7 @@ def call(**fields: object) -> Call:
 
 
 def audio(sent: int | None, received: int | None) -> Event:
-    return Event("call_1", 5, T, EventType.AUDIO, {"last_sent_at": sent, "last_received_at": received})
+    return Event(CREATED.id, 5, T, EventType.AUDIO, {"last_sent_at": sent, "last_received_at": received})
 
 
 TALKED = call(
@@ -52,7 +38,7 @@ TALKED = call(
 
 
 def test_a_call_that_was_talked_on_has_every_moment_and_every_span() -> None:
-    found = moments(TALKED, [Event("call_1", 1, T, EventType.CREATED), audio(T + 9_001, T + 9_030)])
+    found = moments(TALKED, [Event(CREATED.id, 1, T, EventType.CREATED), audio(T + 9_001, T + 9_030)])
     assert found == Moments(
         created_at=T,
         dialed_at=T + 10,
@@ -116,3 +102,9 @@ def test_audio_that_flowed_one_way_only_has_one_last_packet() -> None:
     found = moments(TALKED, [audio(T + 9_001, None)])
     assert (found.last_audio_sent_at, found.last_audio_received_at) == (T + 9_001, None)
     assert spans(moments(TALKED, [audio(T + 5, None)])).stop_to_silence == 0, "silent before the stop"
+
+
+def test_a_refusal_of_a_call_to_us_is_an_end_of_ours() -> None:
+    steps = (ProofStep("INVITE", 1, False, T + 10, status=480, answered_at=T + 500),)
+    found = moments(call(proof=Proof(Result.CONFIRMED, Method.REFUSED, steps, T + 510)), [])
+    assert (found.end_sent_at, found.bye_sent_at) == (T + 500, None)

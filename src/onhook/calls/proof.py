@@ -65,8 +65,11 @@ class Proof(msgspec.Struct, frozen=True):
 
     @property
     def end_sent_at(self) -> int | None:
-        """When our first CANCEL or BYE left (ms since the epoch), or None."""
-        return min((step.at for step in self.steps if step.sent and step.method in ("CANCEL", "BYE")), default=None)
+        """When our first CANCEL, BYE or refusal of the far end's INVITE left (ms since the epoch), or None."""
+        sent = [step.at for step in self.steps if step.sent and step.method in ("CANCEL", "BYE")]
+        if self.method is Method.REFUSED:
+            sent += [step.answered_at for step in self.steps if not step.sent and step.answered_at is not None]
+        return min(sent, default=None)
 
 
 PENDING = Proof(Result.PENDING, Method.NONE)

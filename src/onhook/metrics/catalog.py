@@ -48,7 +48,9 @@ CATALOG: dict[str, Metric] = {
         "gauge", "Stops that were carried out on the wire and that the database has not taken yet. Must be 0."
     ),
     "onhook_stop_wire_seconds": Metric(
-        "histogram", "From the request of a stop to our first BYE or CANCEL, by what ended the call.", ("method",)
+        "histogram",
+        "From the request of a stop to our first BYE, CANCEL or refusal, by what ended the call.",
+        ("method",),
     ),
     "onhook_stop_proof_seconds": Metric(
         "histogram", "From the request of a stop to the proof of the end, by what ended the call.", ("method",)

@@ -28,7 +28,7 @@ class EndFigures:
         self.unconfirmed = 0
         """Stops whose end the wire has not confirmed in time."""
         self.to_wire: dict[Method, Histogram] = {}
-        """From the request of a stop to our first CANCEL or BYE, in seconds, by what ended the call on the wire."""
+        """From the request of a stop to our first CANCEL, BYE or refusal, in seconds, by what ended the call."""
         self.to_proof: dict[Method, Histogram] = {}
         """From the request of a stop to its confirmation, likewise."""
 
