@@ -227,8 +227,8 @@ class EventOut(BaseModel):
 class Moments(BaseModel):
     """When what happened; null for what did not, or is not known yet. Those of the wire are what a capture shows.
 
-    `answered_at` is the first 2xx, even one that crossed a stop; `end_sent_at` our first CANCEL or BYE. The last
-    packets of audio are known once the call has ended.
+    `answered_at` is the first 2xx, even one that crossed a stop; `end_sent_at` our first CANCEL or BYE, or our
+    refusal of a call to us. The last packets of audio are known once the call has ended.
     """
 
     created_at: str
