@@ -10,8 +10,8 @@ from onhook.lines.engine import Engine
 Note = Callable[[str, EventType, dict[str, Any]], None]
 """Writes a fact of a call (by its id) into the log."""
 
-End = Callable[[str, Cause], None]
-"""Asks for the end of a call (by its id)."""
+End = Callable[[str, Cause, str | None], None]
+"""Asks for the end of a call (by its id), for a request's id if it was one that asked for it."""
 
 
 class CallLine:
@@ -64,8 +64,8 @@ class CallLine:
         """Write a fact into the call's log."""
         self._note(self.call.id, event_type, data)
 
-    def end(self, cause: Cause) -> None:
+    def end(self, cause: Cause, request_id: str | None = None) -> None:
         """Ask for the end of the call; only the first time counts."""
         if not (self.is_ending or self.is_cut):
             self.is_ending = True
-            self._end(self.call.id, cause)
+            self._end(self.call.id, cause, request_id)

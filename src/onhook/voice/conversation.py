@@ -140,12 +140,12 @@ class Conversation:
         self._mouth.hushed = False
         self.farewell.hang_up(reason, self._agent.drain_ms)
 
-    def wind_down(self, cause: Cause, deadline_ms: int, text: str | None = None) -> bool:
+    def wind_down(self, cause: Cause, deadline_ms: int, text: str | None = None, request_id: str | None = None) -> bool:
         """Have the agent say `text`, or a farewell of its own, and end the call for `cause`, at most `deadline_ms` on.
 
         False when a farewell is under way already, which goes on as it is.
         """
-        asked = self._ask_farewell(cause, deadline_ms)
+        asked = self.farewell.ask(cause, deadline_ms, request_id)
         if asked:
             self._cue(CueKind.FAREWELL, text)
         return asked
@@ -326,7 +326,7 @@ class Conversation:
         self._seat.clear("the agent was lost")
         logger.warning("call %s: its agent is lost: %s", self._line.call.id, error)
         if self.farewell.in_progress:
-            self.farewell.hang_up("", self._agent.drain_ms)
+            self.farewell.lose()
             return
         cause = Cause("system", reason, text=error[:MAX_CAUSE_TEXT] or None)
         if self._agent.apology is None:

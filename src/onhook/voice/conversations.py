@@ -10,6 +10,7 @@ from onhook.agents.messages import CallInfo
 from onhook.agents.placeholders import variables_of
 from onhook.agents.port import AgentPort
 from onhook.calls.call import Call
+from onhook.calls.call import Farewell as LastWords
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock
 from onhook.control.end import Ending
@@ -22,10 +23,17 @@ from onhook.voice.call_line import CallLine, Note
 from onhook.voice.call_recording import CallRecording, OpenRecording
 from onhook.voice.conversation import Conversation, Parts
 from onhook.voice.ears import Ears, MakeHearing
-from onhook.voice.farewell import MAX_CAUSE_TEXT
+from onhook.voice.farewell import MAX_CAUSE_TEXT, Result, Stage
 from onhook.voice.line_agents import LineAgents
 
 logger = logging.getLogger(__name__)
+
+LAST_WORDS: dict[Result, LastWords] = {
+    Result.PLAYED: "played",
+    Result.TRUNCATED: "truncated",
+    Result.SKIPPED: "skipped",
+}
+"""What the record of a stop tells of a farewell; nothing where none was to be said."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +102,25 @@ class Conversations:
             conversation.hang_up(reason)
         return conversation is not None
 
-    def wind_down(self, call_id: str, cause: Cause, deadline_ms: int, text: str | None = None) -> bool:
+    def talks(self, call_id: str) -> bool:
+        """Say whether there is an agent on a call that could be asked for a farewell, or is saying one."""
+        conversation = self._conversation(call_id)
+        return conversation is not None and conversation.farewell.stage is not Stage.OVER
+
+    def wind_down(
+        self, call_id: str, cause: Cause, deadline_ms: int, text: str | None = None, request_id: str | None = None
+    ) -> bool:
         """End a call politely (see `Conversation.wind_down`); False when there is no conversation to wind down."""
         conversation = self._conversation(call_id)
-        return conversation is not None and conversation.wind_down(cause, deadline_ms, text)
+        return conversation is not None and conversation.wind_down(cause, deadline_ms, text, request_id)
+
+    def cut_farewell(self, call_id: str) -> LastWords | None:
+        """Let no farewell begin or go on, for somebody ends the call; return what became of one that was wished."""
+        conversation = self._conversation(call_id)
+        if conversation is None:
+            return None
+        conversation.farewell.cut()
+        return LAST_WORDS.get(conversation.farewell.result)
 
     async def settled(self) -> None:
         """Wait until every stop that was asked for is carried out, and every agent read."""
@@ -268,14 +291,15 @@ class Conversations:
         seated = self._calls.get(call_id)
         return None if seated is None or seated.line.is_cut else seated.conversation
 
-    def _end(self, call_id: str, cause: Cause) -> None:
+    def _end(self, call_id: str, cause: Cause, request_id: str | None) -> None:
         """Have call control end a call, through the one door that there is."""
-        task = asyncio.get_running_loop().create_task(self._stop(call_id, cause))
+        order = StopOrder(call_id, cause, self._voice.clock.now_ms(), request_id=request_id)
+        task = asyncio.get_running_loop().create_task(self._stop(order))
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
 
-    async def _stop(self, call_id: str, cause: Cause) -> None:
+    async def _stop(self, order: StopOrder) -> None:
         try:
-            await self._voice.ending.request_stop(StopOrder(call_id, cause, self._voice.clock.now_ms()))
+            await self._voice.ending.request_stop(order)
         except StoreError:
-            logger.exception("call %s was ended on the wire, its record comes later", call_id)
+            logger.exception("call %s was ended on the wire, its record comes later", order.call_id)

@@ -73,18 +73,22 @@ class Result(StrEnum):
 
 
 RESULTS = {
-    Stage.TALKING: Result.NONE,
-    Stage.ASKED: Result.SKIPPED,
+    Stage.ASKED: Result.TRUNCATED,
     Stage.DRAINING: Result.TRUNCATED,
     Stage.TAIL: Result.PLAYED,
 }
+"""What became of a farewell that got so far, if any of it was heard."""
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """Why the call is to end, and what is logged when the last words take too long (None: the same)."""
+    """Why the call is to end, and what is logged when the last words take too long (None: the same).
+
+    `request_id` is the HTTP request that asked for it.
+    """
 
     cause: Cause
     overrun: Cause | None = None
+    request_id: str | None = None
 
 
 class Farewell:
@@ -103,7 +107,8 @@ class Farewell:
         self._spoke_since = spoke_since
         self._on_played = on_played
         self._wish: Wish | None = None
-        self._asked_at = 0.0
+        self._asked_at: float | None = None
+        self._unfinished = False
         self._timer: Timer | None = None
 
     @property
@@ -116,14 +121,14 @@ class Farewell:
         """True once the agent has hung up."""
         return self.stage in (Stage.DRAINING, Stage.TAIL, Stage.OVER)
 
-    def ask(self, cause: Cause, limit_ms: int) -> bool:
+    def ask(self, cause: Cause, limit_ms: int, request_id: str | None = None) -> bool:
         """Let the agent say its farewell, at most `limit_ms`, then end the call for `cause`; False if one is under way.
 
         The caller of this tells the agent.
         """
         if not self._may(Step.ASK):
             return False
-        self._wish = Wish(cause)
+        self._wish = Wish(cause, request_id=request_id)
         self._asked_at = self._clock.monotonic()
         self._bound(limit_ms)
         self._step(Step.ASK)
@@ -140,6 +145,13 @@ class Farewell:
             self._bound(drain_ms)
         self._step(Step.HANG_UP)
         self._line.mark(FAREWELL)
+
+    def lose(self) -> None:
+        """The agent was lost: what it had begun to say is played, its end will not come."""
+        if self._may(Step.HANG_UP):
+            self._unfinished = True
+            self._step(Step.HANG_UP)
+            self._line.mark(FAREWELL)
 
     def hang_up_now(self, reason: str) -> None:
         """Take the agent's wish not to wait for its own words."""
@@ -179,17 +191,22 @@ class Farewell:
         wish = self._wish
         self.cut()
         if wish is not None:
-            self._line.end(wish.overrun if overrun and wish.overrun is not None else wish.cause)
+            cause = wish.overrun if overrun and wish.overrun is not None else wish.cause
+            self._line.end(cause, wish.request_id)
 
     def _leave(self) -> None:
         """Note what became of the farewell, by how far it was."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.stage is Stage.ASKED and self._spoke_since(self._asked_at):
+        if self.result is not Result.NONE or self.stage not in RESULTS:
+            return
+        if self._asked_at is not None and not self._spoke_since(self._asked_at):
+            self.result = Result.SKIPPED
+        elif self._unfinished:
             self.result = Result.TRUNCATED
-        elif self.result is Result.NONE:
-            self.result = RESULTS.get(self.stage, self.result)
+        else:
+            self.result = RESULTS[self.stage]
 
     def _bound(self, limit_ms: int) -> None:
         if self._timer is not None:
