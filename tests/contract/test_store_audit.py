@@ -2,11 +2,14 @@
 
 import msgspec
 import pytest
-from tests.contract.store_cases import BY_KEY, NOW, added, answered, stop
+from tests.contract.store_cases import BY_KEY, NOW, added, answered, settlement, stop
 
 from onhook.calls.causes import Cause, Reason
-from onhook.store.audit import AuditEntry, AuditSeal
-from onhook.store.store import ConflictError, StopOrder, Store, StoreError
+from onhook.calls.selector import CallSelector
+from onhook.store.audit import Act, AuditEntry, AuditSeal
+from onhook.store.records import DialBlock
+from onhook.store.store import ApiKey, ConflictError, Number, StopOrder, Store, StoreError
+from onhook.testing.calls import sample_call
 from onhook.testing.store import MemoryStore
 
 pytestmark = pytest.mark.contract
@@ -88,6 +91,62 @@ async def test_a_stop_that_is_not_durable_is_not_in_the_audit_log() -> None:
     with pytest.raises(StoreError):
         await store.audit(ENTRY)
     assert await store.audit_entries("env_1") == []
+
+
+# --- changes that are told who makes them
+
+
+BY = Act("api_key:key_1", NOW, "tidying up", "req_7")
+
+
+def told(action: str, target: str, seq: int, **data: str) -> AuditEntry:
+    return AuditEntry("env_1", NOW, BY.actor, action, target, BY.reason, BY.request_id, dict(data), seq)
+
+
+async def test_a_record_that_is_put_or_deleted_leaves_its_kind_and_id_and_nothing_it_holds(store: Store) -> None:
+    key = ApiKey("key_2", "env_1", "till", "5e" * 32, "abcd", NOW)
+    await store.put(key, BY)
+    await store.put(msgspec.structs.replace(key, name="desk"), BY)
+    await store.put(msgspec.structs.replace(key, revoked_at=NOW), BY)
+    block = DialBlock("block_1", "env_1", CallSelector(all=True), NOW, BY.actor)
+    await store.put(block, BY)
+    assert await store.delete(DialBlock, block.id, "env_1", BY)
+    assert await store.delete(ApiKey, key.id, "env_1", BY)
+    assert await store.audit_entries("env_1") == [
+        told("key.create", "key_2", 1),
+        told("key.update", "key_2", 2),
+        told("key.revoke", "key_2", 3),
+        told("dial_block.create", "block_1", 4),
+        told("dial_block.release", "block_1", 5),
+        told("key.delete", "key_2", 6),
+    ]
+
+
+async def test_a_change_that_nobody_made_or_that_changed_nothing_leaves_no_entry(store: Store) -> None:
+    number = Number("num_1", "env_1", "+12025550100", "trunk_1", NOW)
+    await store.put(number)
+    assert not await store.delete(Number, "num_2", "env_1", BY)
+    assert not await store.delete(Number, number.id, "env_2", BY)
+    with pytest.raises(ConflictError):
+        await store.put(msgspec.structs.replace(number, id="num_3"), BY)
+    call = await answered(store)
+    assert not await store.delete_call(call.id, "env_1", NOW, BY)
+    with pytest.raises(ConflictError):
+        await store.create_call(sample_call(id=call.id), by=BY)
+    assert await store.audit_entries("env_1") == []
+
+
+async def test_a_call_that_is_created_or_deleted_leaves_an_entry_and_its_first_event_says_who(store: Store) -> None:
+    call = sample_call(created_at=NOW)
+    await store.create_call(call, by=BY)
+    (event,) = await store.events(call.id)
+    assert (event.data["actor"], event.data["request_id"]) == (BY.actor, BY.request_id)
+    await store.settle(settlement(call, NOW + 10))
+    assert await store.delete_call(call.id, "env_1", NOW, BY)
+    assert await store.audit_entries("env_1") == [
+        told("call.create", call.id, 1, agent_id=call.agent_id, state="dialing"),
+        told("call.delete", call.id, 2, agent_id=call.agent_id, state="ended"),
+    ]
 
 
 # --- seals

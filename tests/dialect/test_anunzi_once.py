@@ -11,6 +11,7 @@ from tests.dialect.test_anunzi_calls import create
 from onhook.calls.call import Call
 from onhook.calls.timer import CallTimer
 from onhook.clock import SystemClock
+from onhook.store.audit import Act
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import CallFilter
@@ -189,9 +190,9 @@ class SlowStore(MemoryStore):
         self.wished.set()
         return begun
 
-    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
+    async def create_call(self, call: Call, timer: CallTimer | None = None, by: Act | None = None) -> None:
         await self.may_write.wait()
-        await super().create_call(call, timer)
+        await super().create_call(call, timer, by)
 
 
 async def test_a_retry_that_overtakes_its_first_attempt_makes_no_second_call() -> None:

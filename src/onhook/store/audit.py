@@ -1,13 +1,26 @@
 """The port to the audit log: who did what to what, and when. Entries are added and read, nothing else.
 
-Stops and timers write theirs in their own transaction. Seals stand apart, so that whoever seals is off the hot path:
-each one names an entry and holds a hash over it and all that was sealed before in its environment.
+Stops and timers write theirs in their own transaction, and so does every write that is told who makes it (`Act`).
+Seals stand apart, so that whoever seals is off the hot path: each one names an entry and holds a hash over it and all
+that was sealed before in its environment.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
+
+
+class Act(msgspec.Struct, frozen=True):
+    """Who changes something, when (ms) and why: what a write is given that is to leave an entry.
+
+    `actor` is an initiator, as in a cause.
+    """
+
+    actor: str
+    at: int
+    reason: str | None = None
+    request_id: str | None = None
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

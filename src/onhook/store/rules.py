@@ -14,6 +14,7 @@ from onhook.calls.call import Call, DataStorage, Dialect, Event, EventType, Stop
 from onhook.calls.causes import outcome_of
 from onhook.calls.proof import Proof
 from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_state, sources
+from onhook.store.audit import Act
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Delivery, DeliveryState, Finished, WebhookEndpoint
 from onhook.store.store import DetailsChange, Progress, Settlement, StopOrder
@@ -38,7 +39,7 @@ class Change(msgspec.Struct, frozen=True):
     event: Event | None = None
 
 
-def created(call: Call) -> Change:
+def created(call: Call, by: Act | None = None) -> Change:
     """Return the first state of a call. Raises ValueError for a call that is over: no call begins so."""
     if call.state in OVER:
         raise ValueError(f"a call cannot be created {call.state}")
@@ -50,6 +51,8 @@ def created(call: Call) -> Change:
         "agent_id": call.agent_id,
         "dial_at": call.dial_at,
     }
+    if by is not None:
+        data |= {"actor": by.actor, "request_id": by.request_id}
     event = Event(call_id=call.id, seq=1, at=call.created_at, type=EventType.CREATED, data=data)
     return Change(Held(call, seq=1), event)
 

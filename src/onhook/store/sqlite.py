@@ -14,6 +14,7 @@ from onhook.calls.proof import Proof
 from onhook.calls.states import State
 from onhook.calls.timer import CallTimer
 from onhook.store import rules, sqlite_calls, sqlite_once, sqlite_queries, sqlite_records, sqlite_timers
+from onhook.store.audit import Act
 from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.sqlite_control import SqliteControl
@@ -43,9 +44,9 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
 
     # configuration objects
 
-    async def put(self, record: Record) -> None:
+    async def put(self, record: Record, by: Act | None = None) -> None:
         """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""
-        await self._write(lambda db: sqlite_records.put(db, record))
+        await self._write(lambda db: sqlite_records.put(db, record, by))
 
     async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
         """Return one record; another environment's is None. `environment_id` None reaches all."""
@@ -55,9 +56,9 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
         """Return all records of a kind, newest first, ties by id."""
         return await self._look(lambda db: sqlite_records.find(db, kind, environment_id))
 
-    async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+    async def delete(self, kind: type[R], record_id: str, environment_id: str | None, by: Act | None = None) -> bool:
         """Delete one record; False when it is not there."""
-        return await self._write(lambda db: sqlite_records.delete(db, kind, record_id, environment_id))
+        return await self._write(lambda db: sqlite_records.delete(db, kind, record_id, environment_id, by))
 
     async def key_by_hash(self, token_sha256: str) -> ApiKey | None:
         """Return the key that is not revoked, or None."""
@@ -69,9 +70,9 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
 
     # calls
 
-    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
+    async def create_call(self, call: Call, timer: CallTimer | None = None, by: Act | None = None) -> None:
         """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id, `DialBlockedError`."""
-        await self._write(lambda db: sqlite_timers.create_call(db, call, timer))
+        await self._write(lambda db: sqlite_timers.create_call(db, call, timer, by))
 
     async def get_call(self, call_id: str, environment_id: str | None) -> Call | None:
         """Return one call; another environment's, or a deleted one, is None."""
@@ -133,9 +134,9 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
         """Change what the maker of a call wants back; return the call, None when the environment has none."""
         return await self._write(lambda db: sqlite_calls.update_details(db, change))
 
-    async def delete_call(self, call_id: str, environment_id: str, at: int) -> bool:
+    async def delete_call(self, call_id: str, environment_id: str, at: int, by: Act | None = None) -> bool:
         """Hide a call that is over from its environment; False when there is none, or it is live."""
-        return await self._write(lambda db: sqlite_calls.delete(db, call_id, environment_id, at))
+        return await self._write(lambda db: sqlite_calls.delete(db, call_id, environment_id, at, by))
 
     async def erase_deleted_calls(self) -> int:
         """Erase some deleted calls that nothing needs any more."""

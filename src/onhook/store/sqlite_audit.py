@@ -1,6 +1,7 @@
 """The audit log in SQLite. What writes runs inside a transaction of the one writer."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import apsw
 import msgspec
@@ -34,7 +35,7 @@ def entries(db: apsw.Connection, environment_id: str, after: int, limit: int) ->
     """Return an environment's entries with `seq` greater than `after`, in order."""
     rows = db.execute(_AFTER, (environment_id, after, limit))
     found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-    return [msgspec.convert(entry | {"data": msgspec.json.decode(entry["data"])}, AuditEntry) for entry in found]
+    return [msgspec.convert(entry | {"data": _data(entry["data"])}, AuditEntry) for entry in found]
 
 
 def unsealed(db: apsw.Connection, environment_id: str, limit: int) -> list[AuditEntry]:
@@ -63,3 +64,11 @@ def last_seal(db: apsw.Connection, environment_id: str) -> AuditSeal | None:
     """Return an environment's newest seal."""
     row = db.execute(_LAST_SEAL, (environment_id,)).fetchone()
     return None if row is None else AuditSeal(*row)
+
+
+def _data(text: str) -> dict[str, Any]:
+    """Return what an entry's `data` holds. Whatever somebody has made of it, the log must stay readable."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {"unreadable": text}

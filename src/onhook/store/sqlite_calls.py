@@ -14,7 +14,8 @@ from onhook.calls.call import Call, CallDetails, Dialect, Direction, Event, Stop
 from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof, Result
 from onhook.calls.states import State
-from onhook.store import control_rules, rules, sqlite_audit, sqlite_blocks, sqlite_outbox, sqlite_records
+from onhook.store import audit_rules, control_rules, rules, sqlite_audit, sqlite_blocks, sqlite_outbox, sqlite_records
+from onhook.store.audit import Act
 from onhook.store.outbox import Claim
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
@@ -135,9 +136,9 @@ def _told(db: apsw.Connection, claim: Claim) -> Claim:
     return claim._replace(call=held.call, event=found[0], agent=agent)
 
 
-def create(db: apsw.Connection, call: Call) -> None:
+def create(db: apsw.Connection, call: Call, by: Act | None = None) -> None:
     """Insert a call with its first event. Raises `ConflictError` for a taken id, `DialBlockedError`."""
-    change = rules.created(call)
+    change = rules.created(call, by)
     try:
         db.execute(_INSERT, (*_values(call, COLUMNS), change.held.seq))
     except apsw.ConstraintError as error:
@@ -145,6 +146,8 @@ def create(db: apsw.Connection, call: Call) -> None:
     block = sqlite_blocks.blocking(db, call) if call.state is State.DIALING else None
     if block is not None:
         raise DialBlockedError(block.id)
+    if by is not None:
+        sqlite_audit.add(db, audit_rules.of_call(call, "create", by))
     _log(db, change)
 
 
@@ -188,15 +191,18 @@ def update_details(db: apsw.Connection, change: DetailsChange) -> Call | None:
     return save(db, rules.described(held, change), DETAILS)
 
 
-def delete(db: apsw.Connection, call_id: str, environment_id: str, at: int) -> bool:
+def delete(db: apsw.Connection, call_id: str, environment_id: str, at: int, by: Act | None = None) -> bool:
     """Hide a call that is over; False when there is none, or it is live."""
     held = load(db, call_id)
     if held is None or not rules.visible(held.call, environment_id):
         return False
     change = rules.deleted(held, at)
-    if change is not None:
-        save(db, change, DELETION)
-    return change is not None
+    if change is None:
+        return False
+    if by is not None:
+        sqlite_audit.add(db, audit_rules.of_call(held.call, "delete", by))
+    save(db, change, DELETION)
+    return True
 
 
 def erasable(db: apsw.Connection) -> list[str]:

@@ -5,6 +5,8 @@ from typing import get_args
 import apsw
 import msgspec
 
+from onhook.store import audit_rules, sqlite_audit
+from onhook.store.audit import Act
 from onhook.store.outbox import WebhookEndpoint
 from onhook.store.records import BulkStop, DialBlock
 from onhook.store.store import Agent, ApiKey, ConflictError, Environment, Number, R, Record, TrunkRecord
@@ -23,8 +25,10 @@ KINDS: dict[type[Record], str] = {
 assert set(KINDS) == set(get_args(Record))  # noqa: S101 - a kind without a name is a slip of ours
 
 
-def put(db: apsw.Connection, record: Record) -> None:
+def put(db: apsw.Connection, record: Record, by: Act | None = None) -> None:
     """Insert or replace by id. Raises `ConflictError` for a taken number."""
+    if by is not None:
+        sqlite_audit.add(db, audit_rules.of_put(record, by, is_new=not _exists(db, record)))
     owner = record.id if isinstance(record, Environment) else record.environment_id
     body = msgspec.json.encode(record).decode()
     try:
@@ -36,6 +40,11 @@ def put(db: apsw.Connection, record: Record) -> None:
         )
     except apsw.ConstraintError as error:
         raise ConflictError(f"{KINDS[type(record)]} {record.id} holds a value that is taken: {error}") from error
+
+
+def _exists(db: apsw.Connection, record: Record) -> bool:
+    key = (KINDS[type(record)], record.id)
+    return db.execute("SELECT 1 FROM records WHERE kind = ? AND id = ?", key).fetchone() is not None
 
 
 def get(db: apsw.Connection, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
@@ -56,13 +65,17 @@ def find(db: apsw.Connection, kind: type[R], environment_id: str | None) -> list
     return [msgspec.json.decode(body, type=kind) for (body,) in rows]
 
 
-def delete(db: apsw.Connection, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+def delete(
+    db: apsw.Connection, kind: type[R], record_id: str, environment_id: str | None, by: Act | None = None
+) -> bool:
     """Delete one record within reach; False when it is not there."""
-    db.execute(
-        "DELETE FROM records WHERE kind = ?1 AND id = ?2 AND (?3 IS NULL OR environment_id = ?3)",
-        (KINDS[kind], record_id, environment_id),
-    )
-    return db.changes() > 0
+    record = get(db, kind, record_id, environment_id)
+    if record is None:
+        return False
+    if by is not None:
+        sqlite_audit.add(db, audit_rules.of_deletion(record, by))
+    db.execute("DELETE FROM records WHERE kind = ? AND id = ?", (KINDS[kind], record_id))
+    return True
 
 
 def key_by_hash(db: apsw.Connection, token_sha256: str) -> ApiKey | None:

@@ -9,6 +9,7 @@ from onhook.calls.call import Call
 from onhook.calls.states import LIVE
 from onhook.calls.timer import CallTimer, TimerKind
 from onhook.store import control_rules, rules, sqlite_audit, sqlite_calls
+from onhook.store.audit import Act
 from onhook.store.rules import Change, Held
 from onhook.store.sqlite_calls import Value
 from onhook.store.timers import DueTimer, TimerCleared, TimerSet
@@ -30,9 +31,9 @@ _OVERDUE = f"""
 """  # noqa: S608
 
 
-def create_call(db: apsw.Connection, call: Call, timer: CallTimer | None) -> None:
+def create_call(db: apsw.Connection, call: Call, timer: CallTimer | None, by: Act | None) -> None:
     """Insert a call, with its timer if it is to have one. Raises as `sqlite_calls.create`."""
-    sqlite_calls.create(db, call)
+    sqlite_calls.create(db, call, by)
     if timer is not None:
         put(db, call.id, None, timer, only_answered=False, if_absent=False)
 

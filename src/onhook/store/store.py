@@ -18,7 +18,7 @@ from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof
 from onhook.calls.states import State
 from onhook.calls.timer import CallTimer
-from onhook.store.audit import AuditLog
+from onhook.store.audit import Act, AuditLog
 from onhook.store.figures import Figures
 from onhook.store.idempotency import OnceRequests
 from onhook.store.outbox import Outbox, WebhookEndpoint
@@ -270,8 +270,11 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
 
     # configuration objects: one mechanism for all kinds
 
-    async def put(self, record: Record) -> None:
-        """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""
+    async def put(self, record: Record, by: Act | None = None) -> None:
+        """Insert or replace by id. Raises `ConflictError` for a taken number (per environment).
+
+        `by` leaves an entry in the audit log, in the same transaction; so it does wherever it may be given.
+        """
         ...
 
     async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
@@ -282,7 +285,7 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
         """Return all records of a kind, newest first, ties by id."""
         ...
 
-    async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+    async def delete(self, kind: type[R], record_id: str, environment_id: str | None, by: Act | None = None) -> bool:
         """Delete one record; False when it is not there."""
         ...
 
@@ -296,7 +299,7 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
 
     # calls
 
-    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
+    async def create_call(self, call: Call, timer: CallTimer | None = None, by: Act | None = None) -> None:
         """Insert a call in `scheduled` or `dialing` with its `call.created` event, and with `timer` set (`set_timer`).
 
         Raises `ConflictError` for a taken id, `DialBlockedError` for a call in `dialing` that a dial block means,
@@ -367,7 +370,7 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
         """Change what the maker of a call wants back; return the call, None when the environment has none."""
         ...
 
-    async def delete_call(self, call_id: str, environment_id: str, at: int) -> bool:
+    async def delete_call(self, call_id: str, environment_id: str, at: int, by: Act | None = None) -> bool:
         """Hide a call that is over from its environment; False when there is none, or it is live."""
         ...
 

@@ -6,7 +6,8 @@ from onhook.calls.call import Call, Event
 from onhook.calls.proof import Proof, Result
 from onhook.calls.states import LIVE, State
 from onhook.calls.timer import CallTimer
-from onhook.store import control_rules, rules
+from onhook.store import audit_rules, control_rules, rules
+from onhook.store.audit import Act
 from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.rules import Change, Held
@@ -55,13 +56,15 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         """Raise `StoreError` when writes are set to fail."""
         await self._writable()
 
-    async def put(self, record: Record) -> None:
+    async def put(self, record: Record, by: Act | None = None) -> None:
         """Insert or replace by id. Raises `ConflictError` for a taken number (per environment)."""
         await self._writable()
         if isinstance(record, Number):
             taken = await self.number_by_value(record.environment_id, record.number)
             if taken is not None and taken.id != record.id:
                 raise ConflictError(f"the number {record.number} is taken")
+        if by is not None:
+            self._note(audit_rules.of_put(record, self._records.get((type(record), record.id)), by))
         self._set(record)
 
     async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
@@ -74,11 +77,14 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         found = [record for record in self._of(kind) if _belongs(record, environment_id)]
         return sorted(found, key=lambda record: (-record.created_at, record.id))
 
-    async def delete(self, kind: type[R], record_id: str, environment_id: str | None) -> bool:
+    async def delete(self, kind: type[R], record_id: str, environment_id: str | None, by: Act | None = None) -> bool:
         """Delete one record; False when it is not there."""
         await self._writable()
-        if await self.get(kind, record_id, environment_id) is None:
+        record = await self.get(kind, record_id, environment_id)
+        if record is None:
             return False
+        if by is not None:
+            self._note(audit_rules.of_deletion(record, by))
         del self._records[kind, record_id]
         return True
 
@@ -92,15 +98,17 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         numbers = (one for one in self._of(Number) if one.number == number and one.environment_id == environment_id)
         return next(numbers, None)
 
-    async def create_call(self, call: Call, timer: CallTimer | None = None) -> None:
+    async def create_call(self, call: Call, timer: CallTimer | None = None, by: Act | None = None) -> None:
         """Insert a call with its `call.created` event. Raises `ConflictError` for a taken id, `DialBlockedError`."""
         await self._writable()
-        change = rules.created(call)
+        change = rules.created(call, by)
         if call.id in self._calls:
             raise ConflictError(f"the call {call.id} exists already")
         block = self._blocking(call) if call.state is State.DIALING else None
         if block is not None:
             raise DialBlockedError(block.id)
+        if by is not None:
+            self._note(audit_rules.of_call(call, "create", by))
         self._save(change)
         if timer is not None:
             self._entered(control_rules.timer_set(self._calls[call.id], timer), timer)
@@ -196,14 +204,17 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
             return None
         return await self._apply(change.call_id, lambda held: rules.described(held, change))
 
-    async def delete_call(self, call_id: str, environment_id: str, at: int) -> bool:
+    async def delete_call(self, call_id: str, environment_id: str, at: int, by: Act | None = None) -> bool:
         """Hide a call that is over from its environment; False when there is none, or it is live."""
         await self._writable()
         call = self._call(call_id, environment_id)
         change = rules.deleted(self._calls[call_id], at) if call is not None else None
-        if change is not None:
-            self._save(change)
-        return change is not None
+        if change is None:
+            return False
+        if by is not None:
+            self._note(audit_rules.of_call(self._calls[call_id].call, "delete", by))
+        self._save(change)
+        return True
 
     async def erase_deleted_calls(self) -> int:
         """Erase some deleted calls that nothing needs any more."""
