@@ -18,7 +18,9 @@ from onhook.agents.reading import BotUrls, definition_of
 from onhook.api.services import Services
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, SystemClock
+from onhook.control.bulk import BulkStopper
 from onhook.control.dial import Dialer
+from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
 from onhook.control.journal import StoreJournal
 from onhook.control.live import LiveCalls
@@ -131,6 +133,8 @@ class Node:
         self.engine = SipEngine(sip, journal, relay, self.clock, self.media, self._accounts.get)
         self.live = LiveCalls()
         self.ending = Ending(self.store, self.engine, self.clock, self.live)
+        self.dial_blocks = DialBlocks(self.store, self.clock)
+        self.bulk = BulkStopper(self.store, self.ending, self.dial_blocks, self.clock)
         self.ends, self.settle_limit_ms = EndFigures(), round(64_000 * sip.t1)
         self.ending.on_end.append(self.ends.on_end)
         self.dialer = Dialer(
@@ -162,6 +166,8 @@ class Node:
             clock=self.clock,
             secrets=self.secrets,
             courier=self.courier,
+            bulk=self.bulk,
+            dial_blocks=self.dial_blocks,
             readiness=self.ready,
             stop_wait_ms=self.settings.stop_wait_ms,
             max_body_bytes=self.settings.max_body_bytes,
@@ -234,6 +240,7 @@ class Node:
             stack.push_async_callback(self.engine.close)
             stack.push_async_callback(self._close_agents)
             await self._read_accounts()
+            await self.bulk.promise_what_was_left()
             left = await self.reconciler.settle_earlier_life()
             if left:
                 logger.warning("%d calls of an earlier life are being ended", left)

@@ -18,7 +18,9 @@ from onhook.api.services import RecordingFiles, Services
 from onhook.api.streams import Streams
 from onhook.calls.call import Call, Dialect
 from onhook.clock import Clock, SystemClock
+from onhook.control.bulk import BulkStopper
 from onhook.control.dial import Dialer
+from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
@@ -95,6 +97,8 @@ class Rig:
         self.engine = FakeEngine(self.clock, SCRIPT)
         self.live = LiveCalls()
         self.ending = Ending(store, self.engine, self.clock, self.live)
+        self.dial_blocks = DialBlocks(store, self.clock)
+        self.bulk = BulkStopper(store, self.ending, self.dial_blocks, self.clock)
         self.recorder = ProgressRecorder(store, self.ending, self.live, self.clock, late_watch_s=180.0)
         self.engine.report_to(Relay(self.recorder))
         self.secrets = SecretBox(Fernet.generate_key())
@@ -135,6 +139,8 @@ class Rig:
                 clock=self.clock,
                 secrets=self.secrets,
                 courier=self.courier,
+                bulk=self.bulk,
+                dial_blocks=self.dial_blocks,
                 readiness=readiness,
                 stop_wait_ms=stop_wait_ms,
                 max_connections=max_connections,

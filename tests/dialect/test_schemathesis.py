@@ -27,9 +27,13 @@ from tests.dialect.conftest import BASE_URL, Rig
 from onhook.agents.twilio import account_sid
 from onhook.api.app import ROUTERS, TWILIO, dialect_of, openapi_document
 from onhook.calls.call import Dialect, EventType
+from onhook.calls.causes import Cause, Reason
+from onhook.calls.selector import CallSelector
+from onhook.calls.states import State
 from onhook.control.place import PlaceOrder
 from onhook.lines.media.wav import GREETING
 from onhook.store.outbox import Attempt, WebhookEndpoint
+from onhook.store.records import BulkStop, DialBlock
 from onhook.store.store import Agent, ApiKey, TrunkRecord
 from onhook.testing.store import MemoryStore
 
@@ -64,6 +68,8 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "number_id": ("num_mine",),
     "trunk_id": ("trunk_mine", "trunk_spare"),
     "key_id": ("apikey_spare", "apikey_mine"),
+    "bulk_id": ("bulk_old",),
+    "block_id": ("block_old",),
     "phone_number_ids": (["num_mine"],),
 }
 """Good values by field: an id that is made up leads to a 404 and no further."""
@@ -131,6 +137,7 @@ async def furnish(rig: Rig) -> None:
         to = f"+120255501{ending}"
         await rig.placer.place(PlaceOrder(env, Dialect.NATIVE, to, agent_id, call_id=call_id, delay_s=delay_s))
         await rig.settled(call_id)
+    await furnish_stops(rig)
     async with rig.client() as client:
         assert (await client.post("/v1/calls/call_stopped/stop")).status_code == 200
     for claim in await rig.store.claim(rig.clock.now_ms(), limit=len(HOOKS), cap=1, free={}):
@@ -138,6 +145,23 @@ async def furnish(rig: Rig) -> None:
         attempt_id = f"attempt_{of.endpoint_id}"
         attempt = Attempt(attempt_id, of.id, of.endpoint_id, env, of.call_id, of.event, 1, "failed", "{}", 7, now)
         await rig.store.record_attempt(attempt)
+
+
+async def furnish_stops(rig: Rig) -> None:
+    """Put a bulk stop there, one of its calls deleted since, and a dial block."""
+    env, now = rig.mine.environment_id, rig.clock.now_ms()
+    bulk = BulkStop(
+        id="bulk_old",
+        environment_id=env,
+        selector=CallSelector(all=True),
+        cause=Cause("api_key:apikey_mine", Reason.API_STOP),
+        requested_at=now,
+        call_ids=("call_busy", "call_deleted"),
+        states=(State.RINGING, State.ANSWERED),
+        first=(False, True),
+    )
+    await rig.store.put(bulk)
+    await rig.store.put(DialBlock("block_old", env, CallSelector(number_prefixes=("+44",)), now, "operator"))
 
 
 async def answer_to(case: AnyCase) -> httpx.Response:

@@ -247,9 +247,8 @@ async def test_the_openapi_document_is_served_and_is_the_committed_one(memory_ri
 def test_our_own_errors_are_promised_as_the_problem_documents_that_they_are() -> None:
     responses = openapi_document("native")["paths"]["/v1/calls"]["post"]["responses"]
     errors = {status: list(one["content"]) for status, one in responses.items() if status != "201"}
-    assert errors == {
-        status: ["application/problem+json"] for status in ("400", "401", "404", "409", "413", "415", "422", "503")
-    }
+    statuses = ("400", "401", "404", "409", "413", "415", "422", "429", "503")
+    assert errors == {status: ["application/problem+json"] for status in statuses}
 
 
 def test_what_a_retell_call_may_leave_out_is_not_promised() -> None:
@@ -270,7 +269,7 @@ def test_every_refusal_has_an_answer_in_every_dialect() -> None:
     codes = {
         *("agent_unknown", "agent_inactive", "number_unknown", "number_unbound", "no_number", "no_trunk"),
         *("invalid_number", "emergency_number", "destination_not_allowed", "invalid_header"),
-        "agent_invalid",
+        *("agent_invalid", "dialing_blocked"),
     }
     tables = (talkover_errors.REFUSALS, anunzi_errors.REFUSALS, native_errors.REFUSALS)
     assert [set(table) for table in tables] == [codes] * 3

@@ -59,6 +59,8 @@ def app_with(rig: Rig, conversations: Conversations) -> ASGIApp:
         clock=rig.clock,
         secrets=rig.secrets,
         courier=rig.courier,
+        bulk=rig.bulk,
+        dial_blocks=rig.dial_blocks,
         readiness=readiness,
         hang_up=conversations.hang_up,
     )

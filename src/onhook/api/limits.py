@@ -15,11 +15,18 @@ STOP_PATH = re.compile(
     re.DOTALL,
 )
 """The paths of requests that end a call."""
+EMERGENCY_PATH = re.compile(r"/v1/(stops|dial-blocks)(/[^/]*)?", re.DOTALL)
+"""The paths of requests about many calls at once: to end them, to keep more from beginning, to see what came of it."""
 
 
 def is_stop(scope: Scope) -> bool:
-    """Say whether a request wants to end a call."""
-    return scope["type"] == "http" and scope["method"] == "POST" and STOP_PATH.fullmatch(scope["path"]) is not None
+    """Say whether a request wants to end calls, or is about such a request."""
+    if scope["type"] != "http":
+        return False
+    path: str = scope["path"]
+    if EMERGENCY_PATH.fullmatch(path) is not None:
+        return True
+    return scope["method"] == "POST" and STOP_PATH.fullmatch(path) is not None
 
 
 BULK_PATHS = frozenset({"/create-batch-call"})

@@ -9,6 +9,8 @@ from onhook.agents.definition import AgentKind
 from onhook.agents.reading import NO_BOTS, BotUrls
 from onhook.api.streams import Streams
 from onhook.clock import Clock
+from onhook.control.bulk import BulkStopper
+from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
 from onhook.control.place import Placer
 from onhook.store.outbox import WebhookEndpoint
@@ -62,6 +64,8 @@ class Services:
     clock: Clock
     secrets: SecretBox
     courier: Prober
+    bulk: BulkStopper
+    dial_blocks: DialBlocks
     readiness: Callable[[], Awaitable[dict[str, str]]]
     stop_wait_ms: int = 1000
     max_body_bytes: int = 65_536
@@ -89,6 +93,11 @@ class Caller:
     def environment_id(self) -> str:
         """The tenant whose objects this request may see."""
         return self.key.environment_id
+
+    @property
+    def actor(self) -> str:
+        """The initiator that causes and records name."""
+        return f"api_key:{self.key.id}"
 
     @property
     def store(self) -> Store:

@@ -23,11 +23,9 @@ async def stop_call(
     None when there is no such call. Raises `StoreError` when the stop was not recorded; the call has been
     ended on the wire nevertheless.
     """
-    reason = Reason.API_STOP
-    cause = Cause(f"api_key:{caller.key.id}", reason, q850=REGISTRY[reason].q850, text=text)
     order = StopOrder(
         call_id=call_id,
-        cause=cause,
+        cause=stop_cause(caller, text),
         at=caller.now_ms(),
         environment_id=caller.environment_id,
         agent_id=agent_id,
@@ -36,6 +34,11 @@ async def stop_call(
     return await caller.services.ending.request_stop(
         order, caller.services.stop_wait_ms if wait_ms is None else wait_ms
     )
+
+
+def stop_cause(caller: Caller, text: str | None) -> Cause:
+    """Return the cause of a stop that the caller asked for, with the text that came with it."""
+    return Cause(caller.actor, Reason.API_STOP, q850=REGISTRY[Reason.API_STOP].q850, text=text)
 
 
 def proof_header(call: Call) -> dict[str, str]:

@@ -89,7 +89,7 @@ def problem(status: int, detail: str, *, code: str | None = None, **more: object
 
 def not_found(what: str) -> ApiError:
     """Return the error for an object that does not exist in the caller's environment."""
-    return problem(404, f"There is no such {what} in this environment.", code=f"{what}_not_found")
+    return problem(404, f"There is no such {what} in this environment.", code=f"{what.replace(' ', '_')}_not_found")
 
 
 def invalid_field(field: str, message: str) -> ApiError:

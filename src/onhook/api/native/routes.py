@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from starlette.requests import Request
 
 from onhook.api.auth import services_of
-from onhook.api.native import calls, config, conversations, events, metrics, webhooks
+from onhook.api.native import calls, config, conversations, dial_blocks, events, metrics, stops, webhooks
 from onhook.api.native.schemas import Ready
 
 public = APIRouter(tags=["health"])
@@ -26,4 +26,14 @@ async def readyz(request: Request, response: Response) -> Ready:
     return Ready(status="not ready", components=components)
 
 
-ROUTERS = (calls.router, conversations.router, config.router, webhooks.router, events.router, public, metrics.router)
+ROUTERS = (
+    calls.router,
+    stops.router,
+    dial_blocks.router,
+    conversations.router,
+    config.router,
+    webhooks.router,
+    events.router,
+    public,
+    metrics.router,
+)
