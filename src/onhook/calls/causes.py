@@ -33,6 +33,7 @@ class Reason(StrEnum):
     RING_TIMEOUT = "ring_timeout"
     MAX_DURATION = "max_duration"
     SCHEDULED_STOP = "scheduled_stop"
+    REGISTRATION_EXPIRED = "registration_expired"
     INVALID_DESTINATION = "invalid_destination"
     REDIRECTED = "redirected"
     AUTHENTICATION_FAILED = "authentication_failed"
@@ -82,6 +83,7 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     Reason.RING_TIMEOUT: ReasonEntry("our ring time-out passed", Outcome.NO_ANSWER, 19),
     Reason.MAX_DURATION: ReasonEntry("the call reached its maximum duration", Outcome.CANCELED, 16),
     Reason.SCHEDULED_STOP: ReasonEntry("the moment came for which a stop was scheduled", Outcome.CANCELED, 16),
+    Reason.REGISTRATION_EXPIRED: ReasonEntry("nobody called in for the registered call", Outcome.FAILED, 102),
     Reason.INVALID_DESTINATION: ReasonEntry(
         "the number does not exist (404, 410, 416, 484, 485, 604)", Outcome.FAILED, 1
     ),
@@ -110,7 +112,7 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     Reason.AGENT_START_TIMEOUT: ReasonEntry("the agent did not start in time", Outcome.FAILED, 41),
     Reason.AGENT_LOST: ReasonEntry("the agent crashed, hung, or lost its connection", Outcome.FAILED, 41),
     Reason.AGENT_LOOP: ReasonEntry("the agent called its tools in a loop", Outcome.FAILED, 41),
-    Reason.DIAL_BLOCKED: ReasonEntry("a dial block kept the INVITE from leaving", Outcome.CANCELED),
+    Reason.DIAL_BLOCKED: ReasonEntry("a dial block kept the call from being dialled, or taken", Outcome.CANCELED),
     Reason.RESTART: ReasonEntry("the server restarted while the call was live", Outcome.CANCELED, 41),
     Reason.SHUTDOWN: ReasonEntry("the server was shut down while the call was live", Outcome.CANCELED, 41),
 }

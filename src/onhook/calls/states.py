@@ -13,6 +13,8 @@ Two rules shape the table:
    BYE or rejection, the answer to our BYE, the 487 to our cancelled INVITE, or the plain fact that no
    INVITE ever left. It has no exits.
 
+A call that a far end starts begins in `RINGING`: its INVITE is there before its row is.
+
 A 2xx may come without any provisional response before it, so `DIALING` goes to `ANSWERED` directly.
 A wire fact that comes too late (a 180 after the stop, a 200 that crosses our CANCEL) finds no entry in
 the table: it is a timeline fact of the call and moves nothing.
@@ -29,11 +31,11 @@ class State(StrEnum):
     """Where a call is, as onhook's own API shows it."""
 
     SCHEDULED = "scheduled"
-    """Waits for its `delay_seconds`; nothing has been sent."""
+    """Nothing is on the wire: it waits for its `delay_seconds`, or, registered, for its caller."""
     DIALING = "dialing"
     """The INVITE is about to leave, or has left and nobody rings yet."""
     RINGING = "ringing"
-    """The far end sent a 180 or 183."""
+    """The far end sent a 180 or 183, or it calls us and we have not answered."""
     ANSWERED = "answered"
     """A 2xx arrived and was acknowledged: people may talk, and pay."""
     ENDING = "ending"
@@ -47,6 +49,8 @@ class Input(StrEnum):
 
     DIAL = "dial"
     """The delay is over: place the call."""
+    ARRIVE = "arrive"
+    """The far end that a registered call waits for calls us."""
     RING = "ring"
     """180 or 183 from the far end."""
     ANSWER = "answer"
@@ -60,6 +64,7 @@ class Input(StrEnum):
 TRANSITIONS: dict[State, dict[Input, State]] = {
     State.SCHEDULED: {
         Input.DIAL: State.DIALING,
+        Input.ARRIVE: State.RINGING,
         Input.STOP: State.ENDING,
     },
     State.DIALING: {
@@ -108,7 +113,12 @@ def target(happened: Input) -> State:
 
 def mermaid() -> str:
     """Draw the table as a Mermaid state diagram (docs/reference/states.md is made of it)."""
-    lines = ["stateDiagram-v2", "    [*] --> scheduled: created with a delay", "    [*] --> dialing: created"]
+    lines = [
+        "stateDiagram-v2",
+        "    [*] --> scheduled: created with a delay, or registered",
+        "    [*] --> dialing: created",
+        "    [*] --> ringing: called by a far end",
+    ]
     for state, row in TRANSITIONS.items():
         lines += [f"    {state} --> {after}: {happened}" for happened, after in row.items()]
     return "\n".join([*lines, "    ended --> [*]"])

@@ -36,6 +36,7 @@ BROKEN = End("error", "error_unknown")
 AGENT_HUNG_UP = End("ended", "agent_hangup")
 MACHINE = End("ended", "voicemail_reached")
 SILENT = End("ended", "inactivity")
+EXPIRED = End("error", "registered_call_timeout")
 NO_AUDIO = End("error", "error_no_audio_received")
 AGENT_NOT_OPEN = End("error", "error_llm_websocket_open")
 AGENT_GONE = End("error", "error_llm_websocket_lost_connection")
@@ -51,6 +52,7 @@ UNANSWERED_END: dict[Reason, End] = {
     Reason.RING_TIMEOUT: End("not_connected", "dial_no_answer"),
     Reason.MAX_DURATION: End("not_connected", "dial_failed"),
     Reason.SCHEDULED_STOP: STOPPED,
+    Reason.REGISTRATION_EXPIRED: EXPIRED,
     Reason.INVALID_DESTINATION: End("not_connected", "invalid_destination"),
     Reason.REDIRECTED: End("not_connected", "sip_routing_error"),
     Reason.AUTHENTICATION_FAILED: End("not_connected", "telephony_provider_permission_denied"),

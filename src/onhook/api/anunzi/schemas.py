@@ -27,6 +27,7 @@ DisconnectionReason = Literal[
     "error_llm_websocket_lost_connection",
     "error_llm_websocket_runtime",
     "error_no_audio_received",
+    "registered_call_timeout",
     "error_unknown",
 ]
 """The values that onhook uses."""

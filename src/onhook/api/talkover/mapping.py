@@ -37,6 +37,7 @@ ENDED_REASON: dict[Reason, str] = {
     Reason.RING_TIMEOUT: "no_answer",
     Reason.MAX_DURATION: "max_call_duration",
     Reason.SCHEDULED_STOP: "ended_by_api",
+    Reason.REGISTRATION_EXPIRED: "no_answer",
     Reason.INVALID_DESTINATION: "invalid_number",
     Reason.REDIRECTED: "error",
     Reason.AUTHENTICATION_FAILED: "error",
