@@ -230,6 +230,10 @@ def _confirmation(proof: Proof, log: PacketLog) -> Packet:
     """Return the packet that, by DESIGN's table of proofs, confirmed the end."""
     if proof.method is Method.FAR_END_BYE:
         return log.requests("BYE", sent=True)[0]
+    if proof.method is Method.FAR_END_CANCEL:
+        return log.requests("CANCEL", sent=True)[0]
+    if proof.method is Method.REFUSED:
+        return log.requests("ACK", sent=True)[0]
     if proof.method is Method.BYE:
         byes = log.branches("BYE")
         return next(p for p in reversed(log.responses("BYE")) if p.branch in byes and p.status in (200, 202, 481))

@@ -18,10 +18,16 @@ ENTRY = re.compile(
 
 
 class Sipp:
-    """Run `scenario` while the context is open. sipp does what the scenario says once and leaves."""
+    """Run `scenario` while the context is open. sipp does what the scenario says once and leaves.
 
-    def __init__(self, program: str, scenario: str, folder: Path, *, transport: str = "udp") -> None:
+    With `calls`, a port on this machine, sipp begins by calling it; its address is then taken when it has called.
+    """
+
+    def __init__(
+        self, program: str, scenario: str, folder: Path, *, transport: str = "udp", calls: int | None = None
+    ) -> None:
         self._program, self._scenario, self._folder, self._transport = program, scenario, folder, transport
+        self._target = () if calls is None else (f"127.0.0.1:{calls}",)
         self.port, self.media_port = _free_port(transport), _free_media_port()
 
     async def __aenter__(self) -> "Sipp":
@@ -30,8 +36,17 @@ class Sipp:
         logs = ("-trace_msg", "-message_file", "messages.log", "-trace_err", "-error_file", "errors.log")
         scenario = ("-sf", str(SCENARIOS / f"{self._scenario}.xml"))
         self._sipp = await asyncio.create_subprocess_exec(
-            self._program, *scenario, *address, *bounds, *logs, stdout=asyncio.subprocess.DEVNULL, cwd=self._folder
+            self._program,
+            *self._target,
+            *scenario,
+            *address,
+            *bounds,
+            *logs,
+            stdout=asyncio.subprocess.DEVNULL,
+            cwd=self._folder,
         )
+        if self._target:
+            return self
         async with asyncio.timeout(5):
             while not _is_taken(self.port, self._transport):  # noqa: ASYNC110 - sipp says nothing when it is ready
                 await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ import secrets
 import msgspec
 
 from onhook.lines.sandbox.numbers import PASSWORD, REALM, USERNAME, Challenge
-from onhook.lines.sandbox.uas import Request
+from onhook.lines.sandbox.uas import Request, Response
 
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 _PAIR = re.compile(r"""(\w+)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^\s,]+))""")
@@ -82,10 +82,31 @@ def fault_in(request: Request, demand: Demand) -> str | None:
     return None
 
 
-def _response(request: Request, given: dict[str, str], algorithm: str) -> str:
-    def digest(text: str) -> str:
-        return _HASHES[algorithm](text.encode()).hexdigest()
+def answer_to_challenge(refusal: Response, method: str, uri: str, username: str, password: str) -> tuple[str, str]:
+    """Return the credentials that answer the first challenge of a 401 whose hash is known. Raises `ValueError`."""
+    lines = [value for name, value in refusal.headers if name.lower() == "www-authenticate"]
+    for line in lines:
+        asked = {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(line.partition(" ")[2])}
+        algorithm = asked.get("algorithm", "MD5").upper()
+        if algorithm in _HASHES:
+            nonce, cnonce, count = asked["nonce"], secrets.token_hex(8), "00000001"
+            first = _digest(f"{username}:{asked['realm']}:{password}", algorithm)
+            second = _digest(f"{method}:{uri}", algorithm)
+            answer = _digest(f"{first}:{nonce}:{count}:{cnonce}:auth:{second}", algorithm)
+            return (
+                "Authorization",
+                f'Digest username="{username}", realm="{asked["realm"]}", nonce="{nonce}", uri="{uri}", '
+                f'algorithm={algorithm}, qop=auth, nc={count}, cnonce="{cnonce}", response="{answer}"',
+            )
+    raise ValueError("no challenge with MD5 or SHA-256")
 
-    first = digest(f"{USERNAME}:{REALM}:{PASSWORD}")
-    second = digest(f"{request.method}:{given['uri']}")
-    return digest(f"{first}:{given['nonce']}:{given['nc']}:{given['cnonce']}:{given['qop']}:{second}")
+
+def _digest(text: str, algorithm: str) -> str:
+    return _HASHES[algorithm](text.encode()).hexdigest()
+
+
+def _response(request: Request, given: dict[str, str], algorithm: str) -> str:
+    first = _digest(f"{USERNAME}:{REALM}:{PASSWORD}", algorithm)
+    second = _digest(f"{request.method}:{given['uri']}", algorithm)
+    used = f"{given['nonce']}:{given['nc']}:{given['cnonce']}:{given['qop']}"
+    return _digest(f"{first}:{used}:{second}", algorithm)
