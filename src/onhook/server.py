@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from onhook.agents.port import AgentPort
 from onhook.agents.reading import BotUrls, definition_of
@@ -27,7 +27,6 @@ from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
-from onhook.lines.engine import LegEnded, LegEvent, Tick
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
@@ -36,10 +35,12 @@ from onhook.metrics.scrape import scrape
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
 from onhook.readiness import readiness
 from onhook.recording_desk import RecordingDesk
+from onhook.relay import LineRelay
 from onhook.settings import Settings, http_url, is_loopback
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Agent, StopOrder, Store, StoreError, TrunkRecord
+from onhook.tracing.traces import otlp_traces
 from onhook.voice.conversations import Conversations, Voice
 from onhook.voice.credentials import signing_credentials
 from onhook.voice.ear import Ear
@@ -58,49 +59,6 @@ SHUTDOWN_PROOF_S = 3.0
 
 class NodeError(Exception):
     """The node cannot start; the message says why."""
-
-
-class EventSink(Protocol):
-    """Whatever writes the line's events down."""
-
-    def on_event(self, event: LegEvent) -> None:
-        """Take one event of one leg."""
-        ...
-
-
-class LineRelay:
-    """The engine's `LineEvents`: tells call control first, then the conversations; of a leg's end, the other way round.
-
-    What a conversation has to log at its end comes into the log before the end.
-    """
-
-    recorder: EventSink
-    conversations: Conversations
-
-    def on_event(self, event: LegEvent) -> None:
-        """Pass on one event of one leg."""
-        if isinstance(event, LegEnded):
-            self.conversations.on_event(event)
-            self.recorder.on_event(event)
-        else:
-            self.recorder.on_event(event)
-            self.conversations.on_event(event)
-
-    def on_audio(self, call_id: str, frame: bytes) -> None:
-        """Pass on 20 ms of the far end's voice."""
-        self.conversations.on_audio(call_id, frame)
-
-    def on_tick(self, call_id: str, tick: Tick) -> None:
-        """Pass on 20 ms of a leg that is listened to."""
-        self.conversations.on_tick(call_id, tick)
-
-    def on_mark(self, call_id: str, name: str, cleared: bool) -> None:
-        """Pass on the echo of a mark."""
-        self.conversations.on_mark(call_id, name, cleared=cleared)
-
-    def on_cut(self, call_id: str) -> None:
-        """Pass on that a leg is being ended."""
-        self.conversations.on_cut(call_id)
 
 
 class Node:
@@ -137,6 +95,7 @@ class Node:
         self.bulk = BulkStopper(self.store, self.ending, self.dial_blocks, self.clock)
         self.ends, self.settle_limit_ms = EndFigures(), round(64_000 * sip.t1)
         self.ending.on_end.append(self.ends.on_end)
+        self.traces = otlp_traces(self.store, settings.otel_endpoint) if settings.otel_endpoint else None
         self.dialer = Dialer(
             self.store, self.engine, self.clock, self.live, relay.on_event, secrets.decrypt, carrier_uri
         )
@@ -233,6 +192,10 @@ class Node:
         async with contextlib.AsyncExitStack() as stack:
             await self.store.open()
             stack.push_async_callback(self.store.close)
+            if self.traces is not None:
+                self.ending.on_end.append(self.traces.on_end)
+                self.traces.start()
+                stack.push_async_callback(self.traces.close)
             stack.push_async_callback(self.recording_desk.close)
             await self.media.start()
             stack.push_async_callback(self.media.close)

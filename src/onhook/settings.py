@@ -1,5 +1,6 @@
 """Configuration: `ONHOOK_*` environment variables over an optional TOML file. Unknown keys are fatal."""
 
+import importlib.util
 import ipaddress
 import json
 import os
@@ -103,6 +104,13 @@ class Settings(BaseModel):
         if re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value) is None:
             raise ValueError("must look like https://onhook.example.com")
         return value.rstrip("/")
+
+    @field_validator("otel_endpoint")
+    @classmethod
+    def _has_otel(cls, value: str | None) -> str | None:
+        if value is not None and importlib.util.find_spec("opentelemetry.sdk") is None:
+            raise ValueError("traces need `pip install onhook[otel]`")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -13,7 +13,7 @@ from onhook.calls.call import Call, CallDetails, DataStorage, Dialect, EventType
 from onhook.calls.causes import Cause, Reason
 from onhook.control.place import PlaceOrder
 from onhook.lines.engine import Tick
-from onhook.server import LineRelay
+from onhook.relay import LineRelay
 from onhook.store.store import Agent
 from onhook.testing.agents import FakeAgents, FakeSession
 from onhook.voice.conversations import Conversations, Voice

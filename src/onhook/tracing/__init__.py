@@ -1,0 +1,1 @@
+"""One OpenTelemetry trace per call, made of its log when it is over."""
