@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from onhook.calls.call import Call, Direction, Event, EventType
 from onhook.calls.selector import matches_new
 from onhook.calls.states import LIVE, State
@@ -50,6 +52,16 @@ def timer_cleared(
     if event is None:
         return None
     return changed(held, at, event, {"at": timer.at, "actor": actor, "reason": reason, "request_id": request_id})
+
+
+def with_farewell(order: StopOrder, taken: Iterable[TimerKind]) -> StopOrder:
+    """Return a stop that says what became of a farewell: one that was promised, and of which nothing is known, is none.
+
+    `taken` are the timers that the stop takes along.
+    """
+    if order.farewell is None and TimerKind.FAREWELL in taken:
+        return msgspec.structs.replace(order, farewell="skipped")
+    return order
 
 
 def blocking(blocks: Iterable[DialBlock], call: Call) -> DialBlock | None:

@@ -14,6 +14,7 @@ from onhook.calls.call import Call, CallDetails, Dialect, Direction, Event, Stop
 from onhook.calls.causes import Cause, Outcome
 from onhook.calls.proof import Proof, Result
 from onhook.calls.states import State
+from onhook.calls.timer import TimerKind
 from onhook.store import audit_rules, control_rules, rules, sqlite_audit, sqlite_blocks, sqlite_outbox, sqlite_records
 from onhook.store.audit import Act
 from onhook.store.outbox import Claim
@@ -175,10 +176,10 @@ def stop(db: apsw.Connection, order: StopOrder) -> Stopped | None:
     held = next((held for held in _candidates(db, order) if rules.within_reach(held.call, order)), None)
     if held is None:
         return None
+    order = control_rules.with_farewell(order, _forget_timers(db, held.call.id))  # Only live calls have any.
     change = rules.stopped(held, order)
     if change is None:
         return Stopped(held.call, first=False)
-    _forget_timers(db, held.call.id)
     sqlite_audit.add(db, control_rules.audit_of_stop(held.call, order))
     return Stopped(save(db, change), first=True)
 
@@ -260,8 +261,9 @@ def forget_snapshot(db: apsw.Connection, call_id: str) -> None:
     db.execute("DELETE FROM snapshots WHERE call_id = ?", (call_id,))
 
 
-def _forget_timers(db: apsw.Connection, call_id: str) -> None:
-    db.execute("DELETE FROM call_timers WHERE call_id = ?", (call_id,))
+def _forget_timers(db: apsw.Connection, call_id: str) -> list[TimerKind]:
+    rows = db.execute("DELETE FROM call_timers WHERE call_id = ? RETURNING kind", (call_id,)).fetchall()
+    return [TimerKind(str(kind)) for (kind,) in rows]
 
 
 def _candidates(db: apsw.Connection, order: StopOrder) -> Iterable[Held]:

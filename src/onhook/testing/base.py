@@ -69,9 +69,8 @@ class MemoryBase:
     def _of(self, kind: type[R]) -> Iterable[R]:
         return (record for record in self._records.values() if isinstance(record, kind))
 
-    def _forget_timers(self, call_id: str) -> None:
-        for kind in TimerKind:
-            self._timers.pop((call_id, kind), None)
+    def _forget_timers(self, call_id: str) -> list[TimerKind]:
+        return [kind for kind in TimerKind if self._timers.pop((call_id, kind), None) is not None]
 
     def _note(self, entry: AuditEntry) -> None:
         """Add an entry to the audit log."""

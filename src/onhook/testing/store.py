@@ -275,10 +275,10 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         held = self._target(order)
         if held is None:
             return None
+        order = control_rules.with_farewell(order, self._forget_timers(held.call.id))  # Only live calls have any.
         change = rules.stopped(held, order)
         if change is None:
             return Stopped(held.call, first=False)
-        self._forget_timers(held.call.id)
         self._note(control_rules.audit_of_stop(held.call, order))
         return Stopped(self._save(change), first=True)
 
