@@ -108,7 +108,7 @@ class Settings(BaseModel):
     @field_validator("otel_endpoint")
     @classmethod
     def _has_otel(cls, value: str | None) -> str | None:
-        if value is not None and importlib.util.find_spec("opentelemetry.sdk") is None:
+        if value is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
             raise ValueError("traces need `pip install onhook[otel]`")
         return value
 
@@ -153,6 +153,14 @@ class Settings(BaseModel):
     def rtp_ports(self) -> tuple[int, int] | None:
         """The range of RTP ports, or None for any free port."""
         return (self.rtp_port_min, self.rtp_port_max) if self.rtp_port_max else None
+
+
+def _is_installed(module: str) -> bool:
+    """Say whether a module could be imported; only the packages it is in are."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def split_bind(value: str) -> tuple[str, int]:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -297,7 +298,7 @@ async def test_an_exporter_that_cannot_be_loaded_is_a_critical_error(caplog: pyt
 
 def test_traces_without_their_extra_are_an_error_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(otel_endpoint="http://127.0.0.1:4318/").otel_endpoint == "http://127.0.0.1:4318"
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)
     with pytest.raises(SettingsError, match=r"otel_endpoint: traces need `pip install onhook\[otel\]`"):
         load_settings(otel_endpoint="http://127.0.0.1:4318")
 
