@@ -17,12 +17,12 @@ from tests.contract.store_cases import (
     types,
 )
 
-from onhook.calls.call import Call, EventType
+from onhook.calls.call import Call, EventType, Farewell
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.states import State
 from onhook.calls.timer import CallTimer, TimerKind
 from onhook.store.audit import AuditEntry
-from onhook.store.store import ConflictError, Store
+from onhook.store.store import ConflictError, StopOrder, Store
 from onhook.store.timers import DueTimer, TimerCleared, TimerSet
 from onhook.testing.calls import sample_call
 
@@ -246,6 +246,25 @@ async def test_a_stop_of_a_scheduled_call_takes_its_timer_along(store: Store) ->
     call = await with_timer(store, await added(store, state=State.SCHEDULED))
     await stop(store, call)
     assert await store.timers(call.id) == []
+
+
+@pytest.mark.parametrize(("known", "told"), [(None, "skipped"), ("truncated", "truncated"), ("played", "played")])
+async def test_a_stop_tells_of_the_farewell_that_it_forestalls(
+    store: Store, known: Farewell | None, told: Farewell
+) -> None:
+    call = await with_timer(store, await answered(store), FAREWELL)
+    stopped = await store.request_stop(StopOrder(call.id, BY_KEY, NOW + 50, farewell=known))
+    assert stopped is not None
+    assert stopped.call.stop is not None
+    assert stopped.call.stop.farewell == told
+    assert (await last_event(store, call)).data["farewell"] == told
+    assert (await store.audit_entries("env_1"))[-1].data["farewell"] == told
+
+
+async def test_a_stop_tells_of_no_farewell_where_none_was_promised(store: Store) -> None:
+    stopped = await stop(store, await with_timer(store, await answered(store), STOP_AT))
+    assert stopped.call.stop is not None
+    assert stopped.call.stop.farewell is None
 
 
 async def test_a_natural_end_takes_the_timers_along(store: Store) -> None:
