@@ -17,7 +17,7 @@ from onhook.calls.states import LIVE, OVER, TRANSITIONS, Input, State, next_stat
 from onhook.store.audit import Act
 from onhook.store.idempotency import Begun, OnceRequest
 from onhook.store.outbox import Delivery, DeliveryState, Finished, WebhookEndpoint
-from onhook.store.store import DetailsChange, Progress, Settlement, StopOrder
+from onhook.store.store import Arrival, DetailsChange, Progress, Settlement, StopOrder
 
 PROGRESS_FIELDS = frozenset(
     {"deadline_at", "dialed_at", "first_provisional_at", "ringing_at", "answered_at", "answered_on_wire_at"}
@@ -63,6 +63,29 @@ def dialed(held: Held, at: int, deadline_at: int) -> Change | None:
     if state is None:
         return None
     return changed(held, at, None, {}, state=state, deadline_at=deadline_at)
+
+
+def arrived(held: Held, arrival: Arrival) -> Change | None:
+    """Return the change of a registered call whose leg has come; a call that waits for its time to be dialled has none.
+
+    The leg is known by the far end's Call-ID from now on.
+    """
+    call, state = held.call, next_state(held.call.state, Input.ARRIVE)
+    if state is None or call.dial_at is not None:
+        return None
+    return changed(
+        held,
+        arrival.at,
+        EventType.DIALED,
+        arrival.data,
+        state=state,
+        dialed_at=arrival.at,
+        deadline_at=arrival.deadline_at,
+        sip_call_id=arrival.sip_call_id,
+        trunk_id=call.trunk_id or arrival.trunk_id,
+        from_number=call.from_number or arrival.from_number,
+        to_number=call.to_number or arrival.to_number,
+    )
 
 
 def progressed(held: Held, progress: Progress) -> Change | None:

@@ -21,6 +21,7 @@ from onhook.store.sqlite_control import SqliteControl
 from onhook.store.sqlite_deliveries import SqliteDeliveries
 from onhook.store.store import (
     ApiKey,
+    Arrival,
     CallFilter,
     DetailsChange,
     Due,
@@ -97,6 +98,10 @@ class SqliteStore(SqliteDeliveries, SqliteControl):
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state, or a dial block, forbids it."""
         return await self._write(lambda db: sqlite_calls.dial(db, call_id, at, deadline_at))
+
+    async def arrive(self, arrival: Arrival) -> Call | None:
+        """Move a registered call to `ringing`; None when there is no such call, or it waits for nobody."""
+        return await self._write(lambda db: sqlite_calls.arrive(db, arrival))
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
         """Store the engine's snapshot. With `before_invite`, only while an INVITE may leave; False otherwise."""

@@ -21,6 +21,7 @@ from onhook.store.outbox import Claim
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
     Agent,
+    Arrival,
     ConflictError,
     DetailsChange,
     DialBlockedError,
@@ -51,6 +52,7 @@ MUTABLE = (
 )
 """What the life of a call changes; all else is fixed at creation, or has columns of its own below."""
 
+ARRIVAL = (*MUTABLE, "sip_call_id", "trunk_id", "from_number", "to_number")
 DETAILS = ("updated_at", "details")
 DELETION = ("updated_at", "deleted_at")
 ERASED_AT_ONCE = 100
@@ -169,6 +171,13 @@ def dial(db: apsw.Connection, call_id: str, at: int, deadline_at: int) -> bool:
         return False
     save(db, change)
     return True
+
+
+def arrive(db: apsw.Connection, arrival: Arrival) -> Call | None:
+    """Move a registered call to `ringing`; None when there is no such call, or it waits for nobody."""
+    held = load(db, arrival.call_id)
+    change = rules.arrived(held, arrival) if held is not None else None
+    return save(db, change, ARRIVAL) if change is not None else None
 
 
 def stop(db: apsw.Connection, order: StopOrder) -> Stopped | None:

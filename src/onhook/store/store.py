@@ -145,6 +145,22 @@ class Progress(msgspec.Struct, frozen=True):
     late_fields: dict[str, int | None] = msgspec.field(default_factory=dict)
 
 
+class Arrival(msgspec.Struct, frozen=True):
+    """The leg that a registered call waits for has come; `at` is when its INVITE did.
+
+    What was not known when the call was registered is filled in: the trunk and the numbers. `data` is for the log.
+    """
+
+    call_id: str
+    at: int
+    deadline_at: int
+    sip_call_id: str
+    trunk_id: str
+    from_number: str
+    to_number: str
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 class StopOrder(msgspec.Struct, frozen=True):
     """Stop one call of an environment. `agent_id` narrows the look-up as TalkOver needs.
 
@@ -300,7 +316,7 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
     # calls
 
     async def create_call(self, call: Call, timer: CallTimer | None = None, by: Act | None = None) -> None:
-        """Insert a call in `scheduled` or `dialing` with its `call.created` event, and with `timer` set (`set_timer`).
+        """Insert a call in `scheduled`, `dialing` or `ringing` with its `call.created` event, and with `timer` set (`set_timer`).
 
         Raises `ConflictError` for a taken id, `DialBlockedError` for a call in `dialing` that a dial block means,
         ValueError for a call that is over. One in `scheduled` is created, and waits for the block's release.
@@ -321,6 +337,13 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
 
     async def dial(self, call_id: str, at: int, deadline_at: int) -> bool:
         """Move `scheduled` to `dialing` and set the deadline; False when the state, or a dial block, forbids it."""
+        ...
+
+    async def arrive(self, arrival: Arrival) -> Call | None:
+        """Move a registered call to `ringing` with its `call.dialed` event.
+
+        None when there is no such call, or it waits for nobody (any more).
+        """
         ...
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:

@@ -14,6 +14,7 @@ from onhook.store.rules import Change, Held
 from onhook.store.store import (
     MAX_PAGE,
     ApiKey,
+    Arrival,
     CallFilter,
     ConflictError,
     DetailsChange,
@@ -157,6 +158,13 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
             return False
         self._save(change)
         return True
+
+    async def arrive(self, arrival: Arrival) -> Call | None:
+        """Move a registered call to `ringing`; None when there is no such call, or it waits for nobody."""
+        await self._writable()
+        held = self._calls.get(arrival.call_id)
+        change = rules.arrived(held, arrival) if held is not None else None
+        return None if change is None else self._save(change)
 
     async def save_snapshot(self, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
         """Store the engine's snapshot. With `before_invite`, only while an INVITE may leave; False otherwise."""
