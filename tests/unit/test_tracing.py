@@ -4,9 +4,8 @@ import asyncio
 import hashlib
 import logging
 import socket
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
@@ -296,9 +295,21 @@ async def test_an_exporter_that_cannot_be_loaded_is_a_critical_error(caplog: pyt
     assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
 
 
-def test_traces_without_their_extra_are_an_error_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def missing(module: str) -> None:
+    """Find a module whose package is there and which is not."""
+
+
+def missing_altogether(module: str) -> None:
+    """Find a module whose package is not there."""
+    raise ModuleNotFoundError(module)
+
+
+@pytest.mark.parametrize("find", [missing, missing_altogether])
+def test_traces_without_their_extra_are_an_error_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, find: Callable[[str], None]
+) -> None:
     assert load_settings(otel_endpoint="http://127.0.0.1:4318/").otel_endpoint == "http://127.0.0.1:4318"
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)
+    monkeypatch.setattr("importlib.util.find_spec", find)
     with pytest.raises(SettingsError, match=r"otel_endpoint: traces need `pip install onhook\[otel\]`"):
         load_settings(otel_endpoint="http://127.0.0.1:4318")
 
