@@ -189,3 +189,18 @@ async def test_a_program_that_fails_or_hangs_gives_tones_and_is_tried_again(
     program(tmp_path, f'exec {espeak_program()} "$@"')
     monkeypatch.setattr(speech_module, "_RENDER_TIMEOUT_S", 5)
     assert await synthesiser.speak(prompt) != tones()
+
+
+async def test_a_text_whose_speaker_left_before_the_program_failed_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech_module, "_RENDER_TIMEOUT_S", 0.3)
+    path = program(tmp_path, "sleep 20")
+    synthesiser = Synthesiser(None, path)
+    prompt = Prompt("Hello Ada.", "en")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(synthesiser.speak(prompt), 0.05)
+    assert await asyncio.to_thread(synthesiser._kept[prompt].result) is None
+    program(tmp_path, f'exec {espeak_program()} "$@"')
+    monkeypatch.setattr(speech_module, "_RENDER_TIMEOUT_S", 5)
+    assert await synthesiser.speak(prompt) != tones()

@@ -68,7 +68,7 @@ class Synthesiser:
     async def speak(self, prompt: Prompt) -> bytes:
         """Return the prompt's audio. Never fails: in need it is three tones. Takes milliseconds, 5 s at most."""
         future = self._kept.get(prompt)
-        if future is None:
+        if future is None or (future.done() and future.result() is None):  # Nobody was left to hear of its failure.
             future = self._kept[prompt] = self._pool.submit(self.render, prompt)
         self._kept.move_to_end(prompt)
         audio = None
