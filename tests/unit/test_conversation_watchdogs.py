@@ -112,6 +112,21 @@ async def test_an_apology_whose_agent_is_lost_too_ends_the_call() -> None:
     assert len(bench.agents.sessions) == 2
 
 
+async def test_an_apology_whose_agent_is_lost_before_it_started_is_given_to_another_a_few_times() -> None:
+    bench, call = await talking(apology="We are sorry.")
+    bench.agents.starts = False
+    bench.agent.say(Lost("killed"))
+    bench.agent.say(Lost("its process was killed, too, which was not known yet"))
+    bench.agent.say(Lost("and this one"))
+    assert len(bench.agents.sessions) == 4
+    assert await bench.goes_on(call)
+    bench.agent.say(Lost("and this one"))
+    bench.pass_time(call, 300)
+    assert (await bench.ended_for(call)).text == "killed"
+    assert len(bench.agents.sessions) == 4
+    assert all(session.stopped_for is not None for session in bench.agents.sessions)
+
+
 async def test_an_agent_that_calls_its_tools_for_ever_is_ended() -> None:
     bench, call = await talking(max_tool_calls=3)
     calls = [Acted("look_up", "{}", "{}")] * 2

@@ -61,6 +61,8 @@ CHECK_S = 0.1
 APOLOGY_LIMIT_MS = 10_000
 """How long an apology for a lost agent may take, its own agent's start included."""
 
+APOLOGY_TRIES = 3
+
 GOODBYE_LEAD_MS = 5_000
 """How long before the maximum duration a farewell is asked for; a quarter of the duration where that is less."""
 
@@ -333,7 +335,8 @@ class Conversation:
             self._line.end(cause)
         elif self._ask_farewell(cause, APOLOGY_LIMIT_MS):
             self._mouth.interrupt()
-            self._seat.offer(msgspec.structs.replace(self._info, definition=self._apology(self._agent.apology)))
+            apology = msgspec.structs.replace(self._info, definition=self._apology(self._agent.apology))
+            self._seat.offer(apology, APOLOGY_TRIES)
 
     def _apology(self, text: str) -> AgentDefinition:
         from onhook.agents.scripted.script import announcement  # noqa: PLC0415 (reads YAML, which few calls need)

@@ -1,8 +1,9 @@
 """The agent's place on a call: one agent at a time sits there."""
 
 from collections.abc import Callable
+from functools import partial
 
-from onhook.agents.messages import CallInfo, FromAgent, ToAgent
+from onhook.agents.messages import CallInfo, FromAgent, Lost, ToAgent
 from onhook.agents.port import AgentPort, AgentSession
 
 Take = Callable[[FromAgent], None]
@@ -12,16 +13,16 @@ class Listener:
     """Where one agent's messages arrive, until it has lost its seat."""
 
     def __init__(self, take: Take) -> None:
-        self._take: Take | None = take
+        self.take: Take | None = take
 
     def on_agent(self, message: FromAgent) -> None:
         """Take one message."""
-        if self._take is not None:
-            self._take(message)
+        if self.take is not None:
+            self.take(message)
 
     def leave(self) -> None:
         """Take no more, and hold on to nobody."""
-        self._take = None
+        self.take = None
 
 
 class Seat:
@@ -33,12 +34,26 @@ class Seat:
         self._listener: Listener | None = None
         self._session: AgentSession | None = None
 
-    def offer(self, info: CallInfo) -> None:
-        """Have an agent come. It may be lost, or sent away, before `AgentPort.start` returns."""
-        listener = self._listener = Listener(self._take)
+    def offer(self, info: CallInfo, tries: int = 1) -> None:
+        """Have an agent come. It may be lost, or sent away, before `AgentPort.start` returns.
+
+        With more tries, one that is lost before its first message is replaced: processes that die together are not all
+        known to be dead when the first one is.
+        """
+        listener = self._listener = Listener(self._take if tries == 1 else partial(self._take_first, info, tries))
         session = self._agents.start(info, listener)
         if self._listener is listener:
             self._session = session
+
+    def _take_first(self, info: CallInfo, tries: int, message: FromAgent) -> None:
+        """Take the first message of an agent that may be replaced; from now on it may not."""
+        if isinstance(message, Lost):
+            self.clear("the agent was lost")
+            self.offer(info, tries - 1)
+        else:
+            if self._listener is not None:
+                self._listener.take = self._take
+            self._take(message)
 
     def tell(self, message: ToAgent) -> None:
         """Send the agent a message."""
