@@ -8,6 +8,7 @@ import base64
 import contextlib
 import io
 import json
+import socket
 import wave
 from collections.abc import AsyncIterator
 from enum import StrEnum
@@ -26,6 +27,8 @@ class Temper(StrEnum):
     SLOW = "slow"
     HALF_DEAD = "half-dead"
     """Reads nothing and says nothing any more."""
+    HANGING = "hanging"
+    """Takes everything and never says anything any more."""
     NEVER_CLOSING = "never-closing"
     """Does its work, but answers no good-bye."""
     UNAUTHORIZED = "401"
@@ -38,6 +41,9 @@ class Temper(StrEnum):
 REFUSALS = {Temper.UNAUTHORIZED: 401, Temper.THROTTLED: 429, Temper.BROKEN: 500}
 LOSSES = frozenset({*REFUSALS, Temper.CUT, Temper.HALF_DEAD})
 """Tempers in which nothing can be done with a provider."""
+
+MUTE = frozenset({Temper.HALF_DEAD, Temper.HANGING})
+"""Tempers in which a provider does not go on with what it has begun."""
 
 Turn = tuple[str, list[tuple[str, dict[str, Any]]]]
 """What the model says, and the tools it calls."""
@@ -64,23 +70,14 @@ class Cloud:
         self._items = 0
 
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """Serve; yields the base URL."""
+    async def serving(self, listener: socket.socket | None = None) -> AsyncIterator[str]:
+        """Serve, on a port of its own or where `listener` listens; yields the base URL."""
         app = web.Application(middlewares=[self._door], client_max_size=2**24)
-        app.add_routes(
-            [
-                web.get("/realtime", self._serve_realtime),
-                web.get("/listen", self._serve_deepgram),
-                web.post("/chat/completions", self._serve_chat),
-                web.post("/audio/transcriptions", self._serve_transcription),
-                web.post("/audio/speech", self._serve_speech),
-                web.post("/text-to-speech/{voice}/stream", self._serve_elevenlabs),
-            ]
-        )
+        app.add_routes(self.routes())
         runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        own = web.TCPSite(runner, "127.0.0.1", 0)
+        await (own if listener is None else web.SockSite(runner, listener.dup())).start()
         host, port = runner.addresses[0][:2]
         try:
             yield f"http://{host}:{port}"
@@ -92,6 +89,17 @@ class Cloud:
                     request.transport.abort()
             await runner.cleanup()
             self.watch.close()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what is served."""
+        return [
+            web.get("/realtime", self._serve_realtime),
+            web.get("/listen", self._serve_deepgram),
+            web.post("/chat/completions", self._serve_chat),
+            web.post("/audio/transcriptions", self._serve_transcription),
+            web.post("/audio/speech", self._serve_speech),
+            web.post("/text-to-speech/{voice}/stream", self._serve_elevenlabs),
+        ]
 
     def become(self, temper: Temper) -> None:
         """Change, in what is open, too."""
@@ -153,7 +161,7 @@ class Cloud:
         """Take the time between two pieces, or never come back, as the temper is."""
         if self.temper is Temper.SLOW:
             await asyncio.sleep(STEP_S)
-        if self.temper is Temper.HALF_DEAD:
+        if self.temper in MUTE:
             await asyncio.Event().wait()
         if self.temper is Temper.CUT:
             self._abort(request)
@@ -164,7 +172,7 @@ class Cloud:
         self._changed.set()
 
     async def _linger(self) -> None:
-        if self.temper is Temper.NEVER_CLOSING:
+        if self.temper in (Temper.NEVER_CLOSING, Temper.HANGING):
             await asyncio.Event().wait()
 
     def _next_answer(self) -> Turn:

@@ -18,7 +18,10 @@ class RtpTap:
         self._peer: tuple[str, int] | None = None
         self._changed, self._closing = threading.Condition(), False
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS: times of arrival are the kernel's
         self._socket.bind(("127.0.0.1", 0))
+        self.last_at = 0.0
+        """When the last packet came, in ms since the epoch."""
         self.port: int = self._socket.getsockname()[1]
         self._keys: dict[int, int] = {}
         self._sequence = 0
@@ -91,9 +94,11 @@ class RtpTap:
 
     def _run(self) -> None:
         while not self._closing:
-            data, source = self._socket.recvfrom(2048)
+            data, stamps, _, source = self._socket.recvmsg(2048, 64)
             if len(data) < 16:
                 continue
+            seconds, nanos = struct.unpack("qq", stamps[0][2])
+            self.last_at = seconds * 1000 + nanos / 1e6
             sequence, timestamp = struct.unpack_from("!HI", data, 2)
             with self._changed:
                 if data[1] & 0x7F == 101 and data[13] & 0x80:  # the end of an event, sent three times
