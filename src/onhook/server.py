@@ -22,11 +22,13 @@ from onhook.control.bulk import BulkStopper
 from onhook.control.dial import Dialer
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
+from onhook.control.graceful import GracefulStops
 from onhook.control.journal import StoreJournal
 from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
+from onhook.control.timers import StopTimers
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
@@ -102,7 +104,10 @@ class Node:
         policy = DialPolicy(allow=settings.dial_allow, default_region=settings.default_region)
         self.bot_urls = BotUrls(settings.agent_url_allow, allow_private=carrier_uri is not None)
         self.placer = Placer(self.store, self.clock, policy, self.dialer.start, self._check_agent)
-        self.reconciler = Reconciler(self.store, self.engine, self.clock, self.live, self.ending, self.dialer)
+        self.timers = StopTimers(self.store, self.clock, self.ending)
+        self.reconciler = Reconciler(
+            self.store, self.engine, self.clock, self.live, self.ending, self.dialer, self.timers
+        )
         late_watch_s = sip.watch + 64 * sip.t1
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
         relay.recorder = self.recorder
@@ -114,6 +119,8 @@ class Node:
         )
         self.recording_desk = RecordingDesk(self.recordings)
         self.conversations = relay.conversations = Conversations(self._voice())
+        self.ending.cut_farewell = self.conversations.cut_farewell
+        self.graceful = GracefulStops(self.store, self.clock, self.ending, self.timers, self.conversations)
 
     def services(self) -> Services:
         """Return what the HTTP application needs of this node."""
@@ -127,6 +134,8 @@ class Node:
             courier=self.courier,
             bulk=self.bulk,
             dial_blocks=self.dial_blocks,
+            timers=self.timers,
+            graceful=self.graceful,
             readiness=self.ready,
             stop_wait_ms=self.settings.stop_wait_ms,
             max_body_bytes=self.settings.max_body_bytes,

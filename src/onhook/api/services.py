@@ -12,10 +12,14 @@ from onhook.clock import Clock
 from onhook.control.bulk import BulkStopper
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
+from onhook.control.graceful import GracefulStops
 from onhook.control.place import Placer
+from onhook.control.timers import StopTimers
+from onhook.store import audit_rules
+from onhook.store.audit import Act
 from onhook.store.outbox import WebhookEndpoint
 from onhook.store.secrets import SecretBox
-from onhook.store.store import ApiKey, Store
+from onhook.store.store import ApiKey, R, Record, Store
 from onhook.webhooks.retries import Tried
 
 
@@ -66,6 +70,8 @@ class Services:
     courier: Prober
     bulk: BulkStopper
     dial_blocks: DialBlocks
+    timers: StopTimers
+    graceful: GracefulStops
     readiness: Callable[[], Awaitable[dict[str, str]]]
     stop_wait_ms: int = 1000
     max_body_bytes: int = 65_536
