@@ -17,14 +17,17 @@ from onhook.api.renderers import renderers
 from onhook.api.services import RecordingFiles, Services
 from onhook.api.streams import Streams
 from onhook.calls.call import Call, Dialect
+from onhook.calls.causes import Cause
 from onhook.clock import Clock, SystemClock
 from onhook.control.bulk import BulkStopper
 from onhook.control.dial import Dialer
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
+from onhook.control.graceful import GracefulStops
 from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
+from onhook.control.timers import StopTimers
 from onhook.lines.engine import LegEvent, Tick
 from onhook.store.secrets import SecretBox, hash_token
 from onhook.store.sqlite import SqliteStore
@@ -88,6 +91,18 @@ class Relay:
         pass
 
 
+class Silent:
+    """Calls with nobody on them who could say a farewell."""
+
+    def talks(self, call_id: str) -> bool:
+        return False
+
+    def wind_down(
+        self, call_id: str, cause: Cause, deadline_ms: int, text: str | None = None, request_id: str | None = None
+    ) -> bool:
+        return False
+
+
 class Rig:
     """Everything but the wire."""
 
@@ -99,6 +114,8 @@ class Rig:
         self.ending = Ending(store, self.engine, self.clock, self.live)
         self.dial_blocks = DialBlocks(store, self.clock)
         self.bulk = BulkStopper(store, self.ending, self.dial_blocks, self.clock)
+        self.timers = StopTimers(store, self.clock, self.ending)
+        self.graceful = GracefulStops(store, self.clock, self.ending, self.timers, Silent())
         self.recorder = ProgressRecorder(store, self.ending, self.live, self.clock, late_watch_s=180.0)
         self.engine.report_to(Relay(self.recorder))
         self.secrets = SecretBox(Fernet.generate_key())
@@ -141,6 +158,8 @@ class Rig:
                 courier=self.courier,
                 bulk=self.bulk,
                 dial_blocks=self.dial_blocks,
+                timers=self.timers,
+                graceful=self.graceful,
                 readiness=readiness,
                 stop_wait_ms=stop_wait_ms,
                 max_connections=max_connections,

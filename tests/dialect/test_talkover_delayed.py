@@ -35,7 +35,7 @@ class Server:
     async def start(self) -> None:
         self.rig = rig = Rig(SqliteStore(self._path), self.clock)
         await rig.start()
-        self.reconciler = Reconciler(rig.store, rig.engine, rig.clock, rig.live, rig.ending, rig.dialer)
+        self.reconciler = Reconciler(rig.store, rig.engine, rig.clock, rig.live, rig.ending, rig.dialer, rig.timers)
         await self.reconciler.settle_earlier_life()
 
     async def stop(self) -> None:

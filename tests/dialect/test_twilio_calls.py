@@ -61,6 +61,8 @@ def app_with(rig: Rig, conversations: Conversations) -> ASGIApp:
         courier=rig.courier,
         bulk=rig.bulk,
         dial_blocks=rig.dial_blocks,
+        timers=rig.timers,
+        graceful=rig.graceful,
         readiness=readiness,
         hang_up=conversations.hang_up,
     )

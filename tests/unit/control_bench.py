@@ -10,6 +10,7 @@ from onhook.control.live import LiveCalls
 from onhook.control.place import DialPolicy, PlaceOrder, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
+from onhook.control.timers import StopTimers
 from onhook.lines.engine import LegEvent, Tick
 from onhook.store.store import Agent, Environment, Number, StopOrder, TrunkRecord
 from onhook.testing.clock import ManualClock
@@ -33,7 +34,10 @@ class Bench:
             self.store, self.engine, self.clock, self.live, self.recorder.on_event, lambda secret: secret
         )
         self.placer = Placer(self.store, self.clock, DialPolicy(), self.dialer.start)
-        self.reconciler = Reconciler(self.store, self.engine, self.clock, self.live, self.ending, self.dialer)
+        self.timers = StopTimers(self.store, self.clock, self.ending)
+        self.reconciler = Reconciler(
+            self.store, self.engine, self.clock, self.live, self.ending, self.dialer, self.timers
+        )
         self.engine.report_to(self)
 
     async def open(self) -> "Bench":

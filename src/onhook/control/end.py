@@ -13,9 +13,12 @@ the record failed.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
-from onhook.calls.call import Call
+import msgspec
+
+from onhook.calls.call import Call, Farewell
 from onhook.calls.causes import Cause
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
@@ -25,6 +28,8 @@ from onhook.lines.engine import Engine, LegEnded
 from onhook.store.store import Settlement, StopOrder, Stopped, Store, StoreError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COMMIT_LIMIT_S = 1.0
 SLICE = 128
@@ -44,6 +49,8 @@ class Ending:
         self._live = live
         self.on_end: list[Callable[[Call], None]] = []
         """Told of each end that is written, once. They are quick and raise nothing."""
+        self.cut_farewell: Callable[[str], Farewell | None] = _nobody_talks
+        """Has nobody begin, or go on with, the last words of a call; returns what became of those that were wished."""
         self._waiters: dict[str, set[asyncio.Future[Call]]] = {}
         self._unwritten: dict[str, StopOrder] = {}
         """Stops carried out on the wire that the store has not confirmed, by call id."""
@@ -55,9 +62,9 @@ class Ending:
         be made durable in time; the call has been ended on the wire nevertheless.
         """
         (stopped,) = await self._stop([order])
-        if stopped is None or stopped.call.state is State.ENDED or wait_ms <= 0:
+        if stopped is None or stopped.call.state is State.ENDED:
             return stopped
-        settled = await self._settled_within(stopped.call.id, wait_ms / 1000)
+        settled = await self.settled_within(stopped.call.id, wait_ms)
         return Stopped(settled, stopped.first) if settled is not None else stopped
 
     async def end_many(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
@@ -71,6 +78,22 @@ class Ending:
             if call is not None:
                 self._engine.mute(call.id)
         return await self._stop(orders) if orders else []
+
+    async def settled_within(self, call_id: str, wait_ms: int) -> Call | None:
+        """Wait up to `wait_ms` for the end of a call to be written; None when time runs out first, or there is none."""
+        if wait_ms <= 0:
+            return None
+        waiter: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(call_id, set()).add(waiter)
+        try:
+            async with asyncio.timeout(wait_ms / 1000):
+                # The end may have been written between the stop's commit and this line.
+                current = await self._store.get_call(call_id, None)
+                return current if current is not None and current.state is State.ENDED else await waiter
+        except TimeoutError:
+            return None
+        finally:
+            self._forget(call_id, waiter)
 
     async def settle(self, ended: LegEnded) -> Call | None:
         """Write the end of a leg with its proof. Repeats are harmless. Raises `StoreError`."""
@@ -131,6 +154,7 @@ class Ending:
 
     async def _stop(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Make the stops durable, then carry out each one that won."""
+        orders = [self._with_last_words(order) for order in orders]
         try:
             found = await self._commit(orders)
         except StoreError as error:
@@ -144,14 +168,18 @@ class Ending:
         nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
         await self.settle(LegEnded(call.id, now, nothing_left, _cause_of(call)))
 
+    def _with_last_words(self, order: StopOrder) -> StopOrder:
+        """Cut short what is being said at the end of a call, and have its stop tell what became of that."""
+        call = self._live.find(order)
+        farewell = None if call is None else self.cut_farewell(call.id)
+        if call is None or farewell is None:
+            return order
+        self._engine.mute(call.id)  # Not a word more is heard than is told of.
+        return msgspec.structs.replace(order, farewell=farewell)
+
     async def _commit(self, orders: Sequence[StopOrder]) -> list[Stopped | None]:
         """Make stops durable. Raises `StoreError` when the store refuses, or does not answer in `COMMIT_LIMIT_S`."""
-        commit = asyncio.create_task(self._store.request_stops(orders))
-        done, _ = await asyncio.wait((commit,), timeout=COMMIT_LIMIT_S)  # leaves the task running, as a stop must be
-        if not done:
-            commit.add_done_callback(_taken_note_of)
-            raise StoreError(f"the store took longer than {COMMIT_LIMIT_S} s")
-        return commit.result()
+        return await in_time(self._store.request_stops(orders))
 
     def _end_without_record(self, orders: Sequence[StopOrder]) -> None:
         """Hang up what the stops mean, by our own directory, and keep the orders for the store."""
@@ -164,20 +192,6 @@ class Ending:
                 self._unwritten[call.id] = order
             self._engine.hangup(call.id, order.cause)
 
-    async def _settled_within(self, call_id: str, seconds: float) -> Call | None:
-        """Wait for the end to be written; None when time runs out first."""
-        waiter: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(call_id, set()).add(waiter)
-        try:
-            async with asyncio.timeout(seconds):
-                # The end may have been written between the stop's commit and this line.
-                current = await self._store.get_call(call_id, None)
-                return current if current is not None and current.state is State.ENDED else await waiter
-        except TimeoutError:
-            return None
-        finally:
-            self._forget(call_id, waiter)
-
     def _forget(self, call_id: str, waiter: asyncio.Future[Call]) -> None:
         waiters = self._waiters.get(call_id)
         if waiters is not None:
@@ -186,13 +200,27 @@ class Ending:
                 del self._waiters[call_id]
 
 
+async def in_time(write: Coroutine[Any, Any, T]) -> T:
+    """Wait `COMMIT_LIMIT_S` for a write; a slower one goes on by itself, as good as refused. Raises `StoreError`."""
+    commit = asyncio.create_task(write)
+    done, _ = await asyncio.wait((commit,), timeout=COMMIT_LIMIT_S)
+    if not done:
+        commit.add_done_callback(_taken_note_of)
+        raise StoreError(f"the store took longer than {COMMIT_LIMIT_S} s")
+    return commit.result()
+
+
+def _nobody_talks(_call_id: str) -> None:
+    """Stand in for `Ending.cut_farewell` where there are no agents."""
+
+
 def _cause_of(call: Call) -> Cause:
     if call.cause is None:
         raise ValueError(f"call {call.id} is {call.state}, not ending")
     return call.cause
 
 
-def _taken_note_of(commit: asyncio.Task[list[Stopped | None]]) -> None:
+def _taken_note_of(commit: asyncio.Task[Any]) -> None:
     """Retrieve the result of a commit that came too late, so that its error is not reported as lost."""
     with contextlib.suppress(asyncio.CancelledError):
         commit.exception()

@@ -8,16 +8,20 @@ from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
+from onhook.calls.timer import TimerKind
 from onhook.clock import Clock
 from onhook.control.dial import Dialer
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
+from onhook.control.timers import StopTimers, stop_of
 from onhook.lines.engine import Engine, LegEnded
-from onhook.store.store import CallFilter, Page, StopOrder, Store, StoreError
+from onhook.store.store import CallFilter, Due, Page, StopOrder, Store, StoreError
 
 logger = logging.getLogger(__name__)
 
 SWEEP_S = 0.5
+SWEPT_AT_ONCE = 500
+"""How much of each kind a sweep asks the store for at a time."""
 RESTARTED = Cause("system", Reason.RESTART)
 
 
@@ -25,7 +29,14 @@ class Reconciler:
     """Carries out what the rows say is due: dials, deadlines, stops whose bell was lost."""
 
     def __init__(
-        self, store: Store, engine: Engine, clock: Clock, live: LiveCalls, ending: Ending, dialer: Dialer
+        self,
+        store: Store,
+        engine: Engine,
+        clock: Clock,
+        live: LiveCalls,
+        ending: Ending,
+        dialer: Dialer,
+        timers: StopTimers,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -33,6 +44,7 @@ class Reconciler:
         self._live = live
         self._ending = ending
         self._dialer = dialer
+        self._timers = timers
 
     async def run(self) -> None:
         """Sweep every `SWEEP_S` seconds until cancelled; a store that is away is tried again."""
@@ -49,10 +61,10 @@ class Reconciler:
         A step that the store refuses keeps no other from being done: with a full disk calls still end.
         """
         now = self._clock.now_ms()
-        due = await self._store.due(now)
+        due = await self._store.due(now, SWEPT_AT_ONCE)
         steps: list[Callable[[], Awaitable[object]]] = [
             self._ending.write_missed_stops,  # Before others: their causes came first.
-            lambda: self._ending.end_many([_deadline(call, now) for call in due.overdue]),
+            lambda: self._stop_what_is_due(due, now),
             lambda: self._ending.carry_out(due.ending),
             lambda: self._dial(due.to_dial),
             self._store.erase_deleted_calls,
@@ -88,14 +100,43 @@ class Reconciler:
         await self._ending.carry_out([call for call in unsent if call.state is State.ENDING])
         return len(left)
 
+    async def _stop_what_is_due(self, due: Due, now: int) -> None:
+        """Stop every call whose timer or deadline has come, however many those are after a time away.
+
+        Of a call that has both, the earlier is why it ends. Raises `StoreError`.
+        """
+        while True:
+            first = [one for one in due.timers if one.call.deadline_at is None or one.timer.at <= one.call.deadline_at]
+            refused = await _refusal_of(self._timers.fire(first))
+            await self._ending.end_many([_deadline(call, now) for call in due.overdue])
+            if refused is not None:
+                raise refused
+            if max(len(due.timers), len(due.overdue)) < SWEPT_AT_ONCE:
+                return
+            due = await self._store.due(now, SWEPT_AT_ONCE)
+
     async def _dial(self, calls: Sequence[Call]) -> None:
         for call in calls:
             await self._dialer.start_scheduled(call)
 
     async def _stop_all(self, calls: Sequence[Call]) -> None:
-        """Make the stop of each call durable that has none, in one transaction."""
+        """Make the stop of each call durable that has none, in one transaction; one with a farewell ends for that."""
         now = self._clock.now_ms()
-        await self._ending.end_many([StopOrder(call.id, RESTARTED, now) for call in calls if not call.is_over])
+        live = [call.id for call in calls if not call.is_over]
+        farewells = {
+            call_id: timer
+            for call_id, timers in (await self._store.timers_of(live)).items()
+            for timer in timers
+            if timer.kind is TimerKind.FAREWELL
+        }
+        await self._ending.end_many(
+            [
+                stop_of(call_id, farewells[call_id], now)
+                if call_id in farewells
+                else StopOrder(call_id, RESTARTED, now)
+                for call_id in live
+            ]
+        )
 
     def _resume(self, call_id: str, snapshot: bytes, cause: Cause) -> bool:
         """Have the engine end a leg; False for one that it cannot read, which must not keep the others waiting."""
