@@ -8,10 +8,10 @@ import base64
 import contextlib
 import io
 import json
+import socket as sockets
 import wave
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from socket import socket as Listener
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -70,7 +70,7 @@ class Cloud:
         self._items = 0
 
     @contextlib.asynccontextmanager
-    async def serving(self, listener: Listener | None = None) -> AsyncIterator[str]:
+    async def serving(self, listener: sockets.socket | None = None) -> AsyncIterator[str]:
         """Serve, on a port of its own or where `listener` listens; yields the base URL."""
         app = web.Application(middlewares=[self._door], client_max_size=2**24)
         app.add_routes(self.routes())
