@@ -20,7 +20,7 @@ from onhook.calls.states import LIVE, State
 from onhook.clock import Clock
 from onhook.control.dial_block import BlockOrder, DialBlocks
 from onhook.control.end import Ending
-from onhook.store.audit import AuditEntry
+from onhook.store.audit import Act
 from onhook.store.records import BulkStop
 from onhook.store.store import StopOrder, Stopped, Store, StoreError
 
@@ -171,7 +171,7 @@ class BulkStopper:
             held=len(meant) - len(chosen),
         )
         with _kept(refusals):
-            await self._store.put(bulk)
+            await self._store.put(bulk, None if bulk.dry_run else _act_of(bulk))
         return bulk
 
     async def _account(self, bulk: BulkStop, stopped: Sequence[Stopped | None]) -> BulkStop:
@@ -179,7 +179,6 @@ class BulkStopper:
         first = tuple(one is not None and _is_first(bulk, one.call) for one in stopped)
         bulk = msgspec.structs.replace(bulk, first=first)
         await self._store.put(bulk)
-        await self._store.audit(_audit_entry(bulk, self._clock.now_ms()))
         return bulk
 
     def _orders(self, bulk: BulkStop) -> Iterator[list[StopOrder]]:
@@ -257,20 +256,5 @@ def _is_first(bulk: BulkStop, call: Call) -> bool:
     return call.stop is not None and call.stop.bulk_id == bulk.id
 
 
-def _audit_entry(bulk: BulkStop, at: int) -> AuditEntry:
-    data = {
-        "selector": msgspec.to_builtins(bulk.selector),
-        "matched": len(bulk.call_ids),
-        "first": sum(bulk.first or ()),
-        "dial_block_id": bulk.dial_block_id,
-    }
-    return AuditEntry(
-        environment_id=bulk.environment_id,
-        at=at,
-        actor=bulk.cause.initiator,
-        action="bulk_stop.create",
-        target=bulk.id,
-        reason=bulk.cause.text,
-        request_id=bulk.request_id,
-        data={name: value for name, value in data.items() if value is not None},
-    )
+def _act_of(bulk: BulkStop) -> Act:
+    return Act(bulk.cause.initiator, bulk.requested_at, bulk.cause.text, bulk.request_id)

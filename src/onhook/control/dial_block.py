@@ -8,7 +8,7 @@ import msgspec
 
 from onhook.calls.selector import CallSelector, check_new
 from onhook.clock import Clock
-from onhook.store.audit import AuditEntry
+from onhook.store.audit import Act
 from onhook.store.records import DialBlock
 from onhook.store.store import Store
 
@@ -51,8 +51,8 @@ class DialBlocks:
             reason=order.reason,
             bulk_id=order.bulk_id,
         )
-        await self._store.put(block)
-        await self._note(block, "dial_block.create", order.actor, order.reason, order.request_id)
+        by = Act(order.actor, block.created_at, order.reason, order.request_id)
+        await self._store.put(block, by)
         return block
 
     async def release(
@@ -63,27 +63,10 @@ class DialBlocks:
         Raises `StoreError`.
         """
         block = await self._store.get(DialBlock, block_id, environment_id)
-        if block is None or not await self._store.delete(DialBlock, block_id, environment_id):
-            return None
-        await self._note(block, "dial_block.release", actor, None, request_id)
-        return block
+        by = Act(actor, self._clock.now_ms(), request_id=request_id)
+        released = await self._store.delete(DialBlock, block_id, environment_id, by)
+        return block if released else None
 
     async def standing(self, environment_id: str) -> list[DialBlock]:
         """Return the blocks of an environment, newest first. Raises `StoreError`."""
         return await self._store.find(DialBlock, environment_id)
-
-    async def _note(
-        self, block: DialBlock, action: str, actor: str, reason: str | None, request_id: str | None
-    ) -> None:
-        data = {"selector": msgspec.to_builtins(block.selector), "bulk_id": block.bulk_id}
-        entry = AuditEntry(
-            environment_id=block.environment_id,
-            at=self._clock.now_ms(),
-            actor=actor,
-            action=action,
-            target=block.id,
-            reason=reason,
-            request_id=request_id,
-            data={name: value for name, value in data.items() if value is not None},
-        )
-        await self._store.audit(entry)
