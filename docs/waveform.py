@@ -12,6 +12,7 @@ import json
 import sys
 import textwrap
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,14 +39,14 @@ LANES = (
 HEIGHT = LANES[-1].middle + LANE / 2 + 22
 
 
-def voices(path: Path) -> tuple[list[array.array[int]], float]:
+def voices(path: Path) -> tuple[list[Sequence[int]], float]:
     """Return the samples of both channels, and how long they are in seconds."""
     with wave.open(str(path), "rb") as file:
         samples = array.array("h", file.readframes(file.getnframes()))
         return [samples[0::2], samples[1::2]], file.getnframes() / file.getframerate()
 
 
-def outline(samples: array.array[int], middle: float) -> str:
+def outline(samples: Sequence[int], middle: float) -> str:
     """Return the path of a waveform: the loudest sample of each bucket, mirrored."""
     size = max(1, len(samples) // BUCKETS)
     peaks = [max(map(abs, samples[start : start + size])) for start in range(0, len(samples), size)]
