@@ -18,6 +18,7 @@ from onhook.api.errors import Wording, error_response, install_errors
 from onhook.api.limits import AllowanceHeaders, BodyLimit, RateLimit, StopReserve
 from onhook.api.native import routes as native
 from onhook.api.native.errors import NativeWording
+from onhook.api.request_ids import RequestIds
 from onhook.api.routing import CheckedRoute
 from onhook.api.services import Services
 from onhook.api.talkover import routes as talkover
@@ -65,7 +66,7 @@ def create_app(services: Services) -> ASGIApp:
     if services.rate_limit_per_minute:
         apps[TALKOVER] = AllowanceHeaders(apps[TALKOVER])
     front = BodyLimit(_ByPath(apps), services.max_body_bytes)
-    return StopReserve(front, services.max_connections, _refuse)
+    return RequestIds(StopReserve(front, services.max_connections, _refuse))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from onhook.api.request_ids import request_id_of
 from onhook.api.services import Caller, Services
 from onhook.store.secrets import hash_token
 
@@ -28,4 +29,4 @@ async def authenticate(request: Request) -> Caller:
     key = await services.store.key_by_hash(hash_token(token.strip()))
     if key is None or key.revoked_at is not None:
         raise HTTPException(401)
-    return Caller(services, key)
+    return Caller(services, key, request_id_of(request))

@@ -17,6 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from onhook.api.request_ids import request_id_of
+from onhook.api.scopes import MissingScopeError
+from onhook.store.scopes import Scope
 from onhook.store.store import StoreError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,10 @@ class Wording(Protocol):
         """Word a bare HTTP status: 400 (not JSON), 401, 404, 405, 413, 415, 500, 503."""
         ...
 
+    def missing_scope(self, request: Request, scope: Scope) -> ApiError:
+        """Word that the key may not do this."""
+        ...
+
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
         """Word what is wrong with the fields of a request."""
         ...
@@ -75,6 +82,8 @@ def install_errors(app: FastAPI, wording: Wording, routers: Sequence[APIRouter])
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
+        if isinstance(error, MissingScopeError):
+            return respond(wording.missing_scope(request, error.scope))
         if error.status_code != 405:
             return respond(wording.http_error(error.status_code, request))
         allowed = allowed_methods(routers, request)
@@ -92,7 +101,8 @@ def install_errors(app: FastAPI, wording: Wording, routers: Sequence[APIRouter])
     @app.exception_handler(StoreError)
     async def on_store(request: Request, error: StoreError) -> Response:
         # The route, not the path: that may hold a phone number.
-        logger.error("%s %s: storage failed: %s", request.method, request.scope["route"].path, error)
+        route, request_id = request.scope["route"].path, request_id_of(request)
+        logger.error("%s %s (%s): storage failed: %s", request.method, route, request_id, error)
         return respond(wording.storage_failed(request))
 
     @app.exception_handler(ApiError)

@@ -1,4 +1,4 @@
-"""The order of checks that all endpoints share: token, content type, JSON, fields; only then the endpoint."""
+"""The order of checks that all endpoints share: token, scope, content type, JSON, fields; only then the endpoint."""
 
 import secrets
 from collections.abc import Callable, Coroutine
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from onhook.api.auth import authenticate
+from onhook.api.scopes import require, scopes_for
 from onhook.api.services import Caller
 
 MAX_DEPTH = 64
@@ -40,7 +41,7 @@ class CallerRequest(Request):
 
 
 class CheckedRoute(APIRoute):
-    """A route that checks the token before anything else, and the content type before it reads the body."""
+    """A route that checks token and scope before anything else, and the content type before it reads the body."""
 
     request_class: ClassVar[type[CallerRequest]] = CallerRequest
 
@@ -65,9 +66,11 @@ class CheckedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks."""
         handle = super().get_route_handler()
+        needed = scopes_for(self.methods or (), self.path_format)
 
         async def checked(request: Request) -> Response:
             caller = await self.caller_of(request)
+            require(caller.key, needed)
             if self.body_field is not None and (self.body_field.field_info.is_required() or has_body(request)):
                 require_json(request)
             return await self.answer(handle, self.request_class(request, caller))

@@ -90,10 +90,14 @@ class Services:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request: the key that was checked, and the services it may use in its environment."""
+    """Who sends a request: the key that was checked, and the services it may use in its environment.
+
+    What it changes, it changes with `put` and `delete`, or gives its `act` along: so the audit log hears of it.
+    """
 
     services: Services
     key: ApiKey
+    request_id: str
 
     @property
     def environment_id(self) -> str:
@@ -113,3 +117,19 @@ class Caller:
     def now_ms(self) -> int:
         """Return the wall time in ms since the epoch."""
         return self.services.clock.now_ms()
+
+    def act(self) -> Act:
+        """Return who asks for something, now, as the audit log tells it."""
+        return Act(self.actor, self.now_ms(), request_id=self.request_id)
+
+    async def put(self, record: Record) -> None:
+        """Insert or replace a configuration object. Raises as `Store.put`."""
+        await self.store.put(record, self.act())
+
+    async def delete(self, kind: type[R], record_id: str) -> bool:
+        """Delete a configuration object; False when the environment has none such. Raises `StoreError`."""
+        return await self.store.delete(kind, record_id, self.environment_id, self.act())
+
+    async def note(self, action: str, target: str) -> None:
+        """Write into the audit log what leaves no other trace. Raises `StoreError`."""
+        await self.store.audit(audit_rules.entry(self.environment_id, action, target, self.act()))

@@ -30,6 +30,7 @@ async def stop_call(
         environment_id=caller.environment_id,
         agent_id=agent_id,
         or_sip_call_id=or_sip_call_id,
+        request_id=caller.request_id,
     )
     return await caller.services.ending.request_stop(
         order, caller.services.stop_wait_ms if wait_ms is None else wait_ms

@@ -10,6 +10,7 @@ from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
 from onhook.clock import Clock
+from onhook.store.audit import Act
 from onhook.store.control_rules import blocking
 from onhook.store.records import DialBlock
 from onhook.store.store import Agent, ConflictError, DialBlockedError, Number, Store, TrunkRecord
@@ -21,7 +22,7 @@ class PlaceOrder(msgspec.Struct, frozen=True):
     """What a dialect asks for: an agent, or one of our numbers, or both; `to_number` as the client wrote it.
 
     `call_id` is for requests that may come twice: a second call of the same id is not made. `dial_at` (ms) is for
-    calls that wait longer, or to the millisecond.
+    calls that wait longer, or to the millisecond. `by` is who asks.
     """
 
     environment_id: str
@@ -35,6 +36,7 @@ class PlaceOrder(msgspec.Struct, frozen=True):
     ring_timeout_ms: int | None = None
     max_duration_ms: int | None = None
     details: CallDetails = CallDetails()
+    by: Act | None = None
 
 
 class RefusedError(Exception):
@@ -128,7 +130,7 @@ class Placer:
         The call is durable when this returns. Raises `RefusedError` when nothing may be dialled, and
         `StoreError` when the call could not be written (it is not dialled then).
         """
-        return await self.start(await self.prepare(order))
+        return await self.start(await self.prepare(order), order.by)
 
     async def place_once(self, order: PlaceOrder) -> Call:
         """Place a call under the id that the order names, or return the one that has it. Raises as `place`."""
@@ -145,10 +147,10 @@ class Placer:
                 raise
             return placed
 
-    async def start(self, call: Call) -> Call:
+    async def start(self, call: Call, by: Act | None = None) -> Call:
         """Write a call that was prepared, and dial it or leave it to its time. Raises as `place`."""
         try:
-            await self._store.create_call(call)
+            await self._store.create_call(call, by=by)
         except DialBlockedError as error:
             raise DialingBlockedError(error.block_id) from error
         if call.state is State.DIALING:

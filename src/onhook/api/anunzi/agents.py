@@ -49,7 +49,7 @@ async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentOut:
         settings=body.model_dump(exclude_unset=True),
     )
     _check_settings(caller, agent)
-    await caller.store.put(agent)
+    await caller.put(agent)
     await _bind_webhook(caller, agent, switch_on=True)
     return agent_out(agent)
 
@@ -77,7 +77,7 @@ async def update_agent(request: CallerRequest, agent_id: str, body: UpdateAgent)
         settings=agent.settings | body.model_dump(exclude_unset=True),
     )
     _check_settings(caller, agent)
-    await caller.store.put(agent)
+    await caller.put(agent)
     if "webhook_url" in agent.settings:
         await _bind_webhook(caller, agent, switch_on="webhook_url" in body.model_fields_set)
     return agent_out(agent)
@@ -90,8 +90,8 @@ async def delete_agent(request: CallerRequest, agent_id: str) -> Response:
     agent = await _existing(caller, agent_id)
     if any(number.agent_id == agent.id for number in await caller.store.find(Number, caller.environment_id)):
         raise failure(400, "A phone number uses this agent.")
-    await caller.store.delete(WebhookEndpoint, _endpoint_id(agent), caller.environment_id)
-    await caller.store.delete(Agent, agent.id, caller.environment_id)
+    await caller.delete(WebhookEndpoint, _endpoint_id(agent))
+    await caller.delete(Agent, agent.id)
     return Response(status_code=204)
 
 
@@ -160,7 +160,7 @@ async def _bind_webhook(caller: Caller, agent: Agent, *, switch_on: bool) -> Non
     """
     url = agent.settings.get("webhook_url")
     if url is None:
-        await caller.store.delete(WebhookEndpoint, _endpoint_id(agent), caller.environment_id)
+        await caller.delete(WebhookEndpoint, _endpoint_id(agent))
         return
     names = agent.settings.get("webhook_events")
     events = payloads.DEFAULT_EVENTS if names is None else tuple(names)
@@ -176,7 +176,7 @@ async def _bind_webhook(caller: Caller, agent: Agent, *, switch_on: bool) -> Non
     )
     if switch_on:
         endpoint = msgspec.structs.replace(endpoint, enabled=True, status="active")
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
 
 
 def _new_endpoint(agent: Agent) -> WebhookEndpoint:

@@ -89,7 +89,8 @@ async def delete_call(request: CallerRequest, call_id: str) -> Response:
     stopped = await stop_call(caller, _checked(call_id))
     if stopped is not None:
         await forget_recording(caller, stopped.call.id)
-    if stopped is None or not await caller.store.delete_call(call_id, caller.environment_id, caller.now_ms()):
+    now, by = caller.now_ms(), caller.act()
+    if stopped is None or not await caller.store.delete_call(call_id, caller.environment_id, now, by):
         raise failure(422)
     return Response(status_code=204, headers=proof_header(stopped.call))
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from onhook.api.anunzi.schemas import Error
 from onhook.api.errors import ApiError
 from onhook.control.place import RefusedError
+from onhook.store.scopes import Scope
 
 MESSAGES: dict[int, str] = {
     400: "Invalid request format, please check API reference.",
@@ -62,6 +63,10 @@ class AnunziWording:
         """Word a bare HTTP status."""
         error = failure(400 if status == 415 else status)
         return error.with_headers(NO_RETRY) if status == 500 and request.url.path in CREATES else error
+
+    def missing_scope(self, request: Request, scope: Scope) -> ApiError:
+        """Word that the key may not do this."""
+        return failure(403, f"Forbidden: this API key lacks the scope {scope}.")
 
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
         """Word what is wrong with the fields of a request."""

@@ -42,11 +42,11 @@ async def import_phone_number(request: CallerRequest, body: ImportNumber) -> Num
         password=caller.services.secrets.encrypt(password) if password else None,
     )
     number = Number(f"num_{request.nonce[:24]}", caller.environment_id, value, trunk.id, now, agent_id)
-    await caller.store.put(trunk)
+    await caller.put(trunk)
     try:
-        await caller.store.put(number)
+        await caller.put(number)
     except ConflictError as error:
-        await caller.store.delete(TrunkRecord, trunk.id, caller.environment_id)
+        await caller.delete(TrunkRecord, trunk.id)
         raise failure(400, "This phone number exists already.") from error
     return await number_out(caller, number)
 
@@ -64,7 +64,7 @@ async def update_phone_number(request: CallerRequest, phone_number: str, body: U
     number = await _existing(caller, phone_number)
     if "outbound_agents" in body.model_fields_set:
         number = msgspec.structs.replace(number, agent_id=await _agent_id(caller, body))
-        await caller.store.put(number)
+        await caller.put(number)
     return await number_out(caller, number)
 
 
@@ -73,7 +73,7 @@ async def delete_phone_number(request: CallerRequest, phone_number: str) -> Resp
     """Delete a number. Its trunk stays, for other numbers may use it."""
     caller = request.caller
     number = await _existing(caller, phone_number)
-    await caller.store.delete(Number, number.id, caller.environment_id)
+    await caller.delete(Number, number.id)
     return Response(status_code=204)
 
 

@@ -24,6 +24,7 @@ async def order_for(caller: Caller, from_number: str, task: CallTask, batch_call
         to_number=task.to_number,
         agent_id=task.override_agent_id,
         from_number=from_number,
+        by=caller.act(),
         details=CallDetails(
             metadata=task.metadata or {},
             dynamic_variables=task.retell_llm_dynamic_variables or {},

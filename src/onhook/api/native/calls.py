@@ -50,6 +50,7 @@ async def create_call(request: CallerRequest, body: CreateCall) -> CallOut:
         environment_id=caller.environment_id,
         dialect=Dialect.NATIVE,
         to_number=body.to_number,
+        by=caller.act(),
         call_id=f"call_{request.nonce[:27]}",
         agent_id=body.agent_id,
         from_number=body.from_number,

@@ -75,7 +75,7 @@ async def create_agent(request: CallerRequest, body: PutAgent) -> AgentOut:
     )
     agent = msgspec.structs.replace(agent, **_agent_fields(body))
     _check_agent(caller, agent, known=())
-    await caller.store.put(agent)
+    await caller.put(agent)
     return _agent_out(agent)
 
 
@@ -94,7 +94,7 @@ async def replace_agent(request: CallerRequest, agent_id: str, body: PutAgent) -
     known = agent.settings.keys()
     agent = msgspec.structs.replace(agent, version=agent.version + 1, updated_at=caller.now_ms(), **_agent_fields(body))
     _check_agent(caller, agent, known)
-    await caller.store.put(agent)
+    await caller.put(agent)
     return _agent_out(agent)
 
 
@@ -170,7 +170,7 @@ async def create_trunk(request: CallerRequest, body: PutTrunk) -> TrunkOut:
         password=caller.services.secrets.encrypt(body.password) if body.password else None,
         **fields,
     )
-    await caller.store.put(trunk)
+    await caller.put(trunk)
     return _trunk_out(trunk)
 
 
@@ -182,7 +182,7 @@ async def replace_trunk(request: CallerRequest, trunk_id: str, body: PutTrunk) -
     trunk = msgspec.structs.replace(trunk, **body.model_dump(exclude={"password"}))
     if body.password:
         trunk = msgspec.structs.replace(trunk, password=caller.services.secrets.encrypt(body.password))
-    await caller.store.put(trunk)
+    await caller.put(trunk)
     return _trunk_out(trunk)
 
 
@@ -218,7 +218,7 @@ async def create_key(request: CallerRequest, body: CreateKey) -> KeyCreated:
         created_at=caller.now_ms(),
         secret=caller.services.secrets.encrypt(token) if body.signs_webhooks else None,
     )
-    await caller.store.put(key)
+    await caller.put(key)
     return KeyCreated(**dict(_key_out(key)), token=token)
 
 
@@ -228,7 +228,7 @@ async def revoke_key(request: CallerRequest, key_id: str) -> Response:
     caller = request.caller
     key = await _existing(caller, ApiKey, key_id, "key")
     if key.revoked_at is None:
-        await caller.store.put(msgspec.structs.replace(key, revoked_at=caller.now_ms(), secret=None))
+        await caller.put(msgspec.structs.replace(key, revoked_at=caller.now_ms(), secret=None))
     return Response(status_code=204)
 
 
@@ -245,7 +245,7 @@ async def _existing(caller: Caller, kind: type[R], record_id: str, what: str) ->
 async def _delete(caller: Caller, kind: type[R], record_id: str, what: str, used_by: list[Number]) -> Response:
     if used_by:
         raise problem(409, f"The number {used_by[0].number} uses this {what}.", code=f"{what}_in_use")
-    if not await caller.store.delete(kind, record_id, caller.environment_id):
+    if not await caller.delete(kind, record_id):
         raise not_found(what)
     return Response(status_code=204)
 
@@ -287,7 +287,7 @@ async def _checked_number(caller: Caller, body: PutNumber) -> str:
 
 async def _put_number(caller: Caller, number: Number) -> NumberOut:
     try:
-        await caller.store.put(number)
+        await caller.put(number)
     except ConflictError as error:
         raise problem(409, f"{number.number} is in this environment already.", code="number_taken") from error
     return _number_out(number)

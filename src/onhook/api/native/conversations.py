@@ -53,6 +53,7 @@ async def get_recording(request: CallerRequest, call_id: str) -> Response:
     opened = await asyncio.to_thread(_open, caller, call.id)
     if opened is None:
         raise not_found("recording")
+    await caller.note("recording.fetch", call.id)
     path, file, size = opened
     headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{path.name}"'}
     return _Audio(_chunks(file), media_type=MEDIA_TYPES[path.suffix], headers=headers)

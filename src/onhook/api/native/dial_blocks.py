@@ -39,6 +39,7 @@ async def block_dials(request: CallerRequest, body: BlockDials) -> DialBlockOut:
         selector=body.selector.read(),
         actor=caller.actor,
         reason=body.reason,
+        request_id=caller.request_id,
     )
     try:
         return dial_block_out(await caller.services.dial_blocks.put(order))
@@ -50,6 +51,9 @@ async def block_dials(request: CallerRequest, body: BlockDials) -> DialBlockOut:
 async def release_dial_block(request: CallerRequest, block_id: str) -> Response:
     """Let be dialled what the block held back; scheduled calls whose time has come are dialled at once."""
     caller = request.caller
-    if await caller.services.dial_blocks.release(block_id, caller.environment_id, caller.actor) is None:
+    if (
+        await caller.services.dial_blocks.release(block_id, caller.environment_id, caller.actor, caller.request_id)
+        is None
+    ):
         raise not_found("dial block")
     return Response(status_code=204)

@@ -11,6 +11,7 @@ from onhook.agents.definition import DefinitionError
 from onhook.api.errors import ApiError
 from onhook.api.native.schemas import Problem
 from onhook.control.place import DialingBlockedError, RefusedError
+from onhook.store.scopes import Scope
 
 DETAILS: dict[int, str] = {
     400: "The request body is not valid JSON.",
@@ -63,6 +64,10 @@ class NativeWording:
     def http_error(self, status: int, request: Request, allowed: Sequence[str] = ()) -> ApiError:
         """Word a bare HTTP status."""
         return problem(status, DETAILS.get(status, DETAILS[500]))
+
+    def missing_scope(self, request: Request, scope: Scope) -> ApiError:
+        """Word that the key may not do this, and name what it lacks."""
+        return problem(403, f"This API key lacks the scope {scope}.", code="missing_scope", scope=scope.value)
 
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
         """Word what is wrong with the fields of a request."""

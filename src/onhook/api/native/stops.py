@@ -50,6 +50,7 @@ async def stop_many(request: CallerRequest, query: Annotated[StopsQuery, Query()
         selector=body.selector.read(),
         cause=stop_cause(caller, body.reason),
         block_id=f"block_{request.nonce[:27]}",
+        request_id=caller.request_id,
         dry_run=body.dry_run,
         block_dials=body.block_dials,
     )

@@ -70,7 +70,7 @@ async def create_webhook(request: CallerRequest, body: PutWebhook) -> WebhookCre
         max_retries=NATIVE_RETRIES,
     )
     endpoint = msgspec.structs.replace(endpoint, **_fields(body))
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
     return WebhookCreated(**dict(webhook_out(endpoint)), secret=secret)
 
 
@@ -89,7 +89,7 @@ async def replace_webhook(request: CallerRequest, webhook_id: str, body: PutWebh
         raise problem(409, f"This webhook belongs to the {endpoint.dialect} API.", code="webhook_of_another_dialect")
     await _check(caller, body)
     endpoint = msgspec.structs.replace(endpoint, updated_at=caller.now_ms(), **_fields(body))
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
     return webhook_out(endpoint)
 
 
@@ -97,7 +97,7 @@ async def replace_webhook(request: CallerRequest, webhook_id: str, body: PutWebh
 async def delete_webhook(request: CallerRequest, webhook_id: str) -> Response:
     """Delete a webhook; what is still to be delivered to it is dropped."""
     caller = request.caller
-    if not await caller.store.delete(WebhookEndpoint, webhook_id, caller.environment_id):
+    if not await caller.delete(WebhookEndpoint, webhook_id):
         raise not_found("webhook")
     return Response(status_code=204)
 
@@ -116,7 +116,7 @@ async def rotate_secret(request: CallerRequest, webhook_id: str, body: RotateSec
         previous_secret_until=until,
         updated_at=now,
     )
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
     return WebhookSecret(secret=secret, previous_secret_until=iso_ms(until))
 
 

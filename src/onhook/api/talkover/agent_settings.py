@@ -61,7 +61,7 @@ async def update_agent_calling(request: CallerRequest, agent_id: str, body: Agen
     agent = msgspec.structs.replace(
         agent, direction=Direction(body.direction), published=False, updated_at=caller.now_ms()
     )
-    await caller.store.put(agent)
+    await caller.put(agent)
     numbers = await caller.store.find(Number, caller.environment_id)
     state = CallingState(
         id=agent.id,
@@ -80,6 +80,6 @@ async def _change(caller: Caller, agent_id: str, settings: dict[str, Any], what:
     agent = msgspec.structs.replace(
         agent, settings=agent.settings | settings, published=False, updated_at=caller.now_ms()
     )
-    await caller.store.put(agent)
+    await caller.put(agent)
     numbers = await caller.store.find(Number, caller.environment_id)
     return AgentChanged(message=f"{what} updated successfully", data=agent_out(agent, numbers))

@@ -87,7 +87,7 @@ async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentChange
     )
     if max_duration_s is not None:
         agent = msgspec.structs.replace(agent, max_duration_ms=max_duration_s * 1000)
-    await caller.store.put(agent)
+    await caller.put(agent)
     bound = await bind_numbers(caller, agent.id, numbers)
     return AgentChanged(message="Agent created successfully", data=agent_out(agent, bound))
 
@@ -118,9 +118,9 @@ async def delete_agent(request: CallerRequest, agent_id: str) -> AgentDeleted:
     await _delete_history(caller, agent_id)
     for endpoint in await caller.store.find(WebhookEndpoint, caller.environment_id):
         if endpoint.agent_id == agent_id:
-            await caller.store.delete(WebhookEndpoint, endpoint.id, caller.environment_id)
+            await caller.delete(WebhookEndpoint, endpoint.id)
     await bind_numbers(caller, agent_id, [])
-    await caller.store.delete(Agent, agent_id, caller.environment_id)
+    await caller.delete(Agent, agent_id)
     return AgentDeleted()
 
 
@@ -158,7 +158,7 @@ def _matches(agent: Agent, query: AgentsQuery) -> bool:
 async def _set_published(caller: Caller, agent_id: str, *, published: bool, message: str) -> AgentStateChanged:
     agent = await agent_named(caller, agent_id)
     agent = msgspec.structs.replace(agent, published=published, updated_at=caller.now_ms())
-    await caller.store.put(agent)
+    await caller.put(agent)
     state = AgentState(
         id=agent.id,
         name=agent.name,
@@ -179,4 +179,4 @@ async def _delete_history(caller: Caller, agent_id: str) -> None:
 
 async def _delete_call(caller: Caller, call: Call) -> None:
     await forget_recording(caller, call.id)
-    await caller.store.delete_call(call.id, caller.environment_id, caller.now_ms())
+    await caller.store.delete_call(call.id, caller.environment_id, caller.now_ms(), caller.act())

@@ -66,6 +66,7 @@ async def make_call(request: CallerRequest, agent_id: str, body: MakeCall) -> Ma
         to_number=body.to,
         agent_id=agent_id,
         delay_s=body.delay_seconds or 0,
+        by=caller.act(),
         details=CallDetails(
             payload=body.payload or {}, context=body.context or {}, is_testing=body.is_testing or False
         ),

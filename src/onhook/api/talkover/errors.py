@@ -10,6 +10,7 @@ from onhook.api.errors import ApiError
 from onhook.api.limits import ALLOWANCE, Allowance
 from onhook.api.talkover.laravel import INVALID_DATA, errors_by_field, is_missing
 from onhook.control.place import RefusedError
+from onhook.store.scopes import Scope
 
 INTERNATIONAL_FORMAT = "Phone number must be in international format (e.g., +1234567890)"
 
@@ -23,6 +24,8 @@ MESSAGES: dict[int, str] = {
     500: "Internal server error.",
     503: "The server is busy. Please try again.",
 }
+
+NOT_AUTHORIZED = "You are not authorized to perform this action."
 
 MAKE_CALL = "make_call"
 """The endpoint with an error shape of its own."""
@@ -92,6 +95,15 @@ class TalkOverWording:
         if endpoint in AGENT_ENDPOINTS and status in AGENT_MESSAGES:
             return failure(status, AGENT_MESSAGES[status])
         return failure(status, MESSAGES.get(status, MESSAGES[500]))
+
+    def missing_scope(self, request: Request, scope: Scope) -> ApiError:
+        """Word that the key may not do this, in the shape that the endpoint's 401 has."""
+        endpoint = endpoint_name(request)
+        if endpoint in WEBHOOK_ENDPOINTS:
+            return ApiError(403, {"message": NOT_AUTHORIZED})
+        if endpoint == MAKE_CALL:
+            return coded(403, "FORBIDDEN", NOT_AUTHORIZED)
+        return failure(403, NOT_AUTHORIZED)
 
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
         """Word what is wrong with the fields of a request."""

@@ -46,10 +46,10 @@ async def bind_numbers(caller: Caller, agent_id: str, numbers: Sequence[Number])
     kept = {number.id for number in numbers}
     for number in await caller.store.find(Number, caller.environment_id):
         if number.agent_id == agent_id and number.id not in kept:
-            await caller.store.put(msgspec.structs.replace(number, agent_id=None))
+            await caller.put(msgspec.structs.replace(number, agent_id=None))
     bound = [msgspec.structs.replace(number, agent_id=agent_id) for number in numbers]
     for number in bound:
-        await caller.store.put(number)
+        await caller.put(number)
     return bound
 
 

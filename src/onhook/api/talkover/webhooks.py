@@ -81,7 +81,7 @@ async def create_webhook(request: CallerRequest, agent_id: str, body: CreateWebh
         agent_id=agent.id,
     )
     endpoint = msgspec.structs.replace(endpoint, **changes(body, caller.services.secrets.encrypt))
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
     return WebhookChanged(message="Webhook created successfully", data=webhook_out(endpoint))
 
 
@@ -101,7 +101,7 @@ async def update_webhook(request: CallerRequest, agent_id: str, webhook_id: str,
     endpoint = msgspec.structs.replace(
         endpoint, updated_at=caller.now_ms(), **changes(body, caller.services.secrets.encrypt)
     )
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
     return WebhookChanged(message="Webhook updated successfully", data=webhook_out(endpoint))
 
 
@@ -110,7 +110,7 @@ async def delete_webhook(request: CallerRequest, agent_id: str, webhook_id: str)
     """Delete a webhook; what is still to be delivered to it is dropped."""
     caller = request.caller
     endpoint = await _webhook(caller, agent_id, webhook_id)
-    await caller.store.delete(WebhookEndpoint, endpoint.id, caller.environment_id)
+    await caller.delete(WebhookEndpoint, endpoint.id)
     return WebhookDeleted()
 
 
@@ -123,7 +123,7 @@ async def toggle_webhook(request: CallerRequest, agent_id: str, webhook_id: str)
     endpoint = msgspec.structs.replace(
         endpoint, enabled=enabled, status="active" if enabled else "disabled", updated_at=caller.now_ms()
     )
-    await caller.store.put(endpoint)
+    await caller.put(endpoint)
     return WebhookChanged(message="Webhook enabled" if enabled else "Webhook disabled", data=webhook_out(endpoint))
 
 

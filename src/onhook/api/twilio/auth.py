@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from onhook.agents.twilio import account_sid
 from onhook.api.auth import services_of
+from onhook.api.request_ids import request_id_of
 from onhook.api.routing import CheckedRoute
 from onhook.api.services import Caller
 from onhook.store.secrets import hash_token
@@ -23,7 +24,7 @@ class TwilioRoute(CheckedRoute):
         key = await services.store.key_by_hash(hash_token(password))
         if key is None or key.revoked_at is not None or user not in {account_sid(key.environment_id), key.id}:
             raise HTTPException(401)
-        return Caller(services, key)
+        return Caller(services, key, request_id_of(request))
 
 
 def _credentials(request: Request) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from onhook.api.errors import ApiError
+from onhook.store.scopes import Scope
 
 INVALID_PARAMETER, AUTHENTICATE, NOT_FOUND = 20001, 20003, 20404
 
@@ -50,6 +51,10 @@ class TwilioWording:
             return not_found(request)
         error = failure(status, MESSAGES.get(status, MESSAGES[400] if status < 500 else MESSAGES[500]))
         return error.with_headers({"WWW-Authenticate": 'Basic realm="onhook"'}) if status == 401 else error
+
+    def missing_scope(self, request: Request, scope: Scope) -> ApiError:
+        """Word that the key may not do this."""
+        return failure(403, f"Permission denied: this API key lacks the scope {scope}.")
 
     def invalid(self, request: Request, errors: Sequence[ErrorDetails]) -> ApiError:
         """Word what is wrong with the fields of a request."""
