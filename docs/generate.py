@@ -21,6 +21,7 @@ from onhook.calls.call import EventType
 from onhook.calls.causes import BY_STATUS, REGISTRY
 from onhook.calls.states import mermaid
 from onhook.cli import app
+from onhook.cli.common import MEANINGS
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -101,13 +102,13 @@ and a file: [onhook.toml](onhook.toml) lists them all.
 
 Results go to standard output, complaints to standard error as one line that starts with `onhook: `.
 
+With `--json` a command prints one JSON document in the words of onhook's own API (`/openapi/native.json`), or one on
+each line where it prints as things happen. Without it phone numbers are hidden but for their last 4 digits; `--numbers`
+shows them. Spans of time are written `500ms`, `5s`, `10m`, `1h30m`; a bare number counts seconds.
+
 | exit code | meaning |
 | --- | --- |
-| 0 | done |
-| 1 | not done; the message says why |
-| 2 | the command line cannot be understood |
-| 3 | `calls stop`: stopped, but the far end has not confirmed it yet |
-| 78 | the configuration cannot be used, or an address is taken; trying again does not help |
+{codes}
 
 {commands}"""
 
@@ -153,7 +154,10 @@ def webhook_events() -> str:
 
 def cli() -> str:
     """Return the page about the command line."""
-    return CLI.format(commands="\n".join(_section(path, command) for path, command in commands(app, "onhook")))
+    return CLI.format(
+        codes="\n".join(f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items()),
+        commands="\n".join(_section(path, command) for path, command in commands(app, "onhook")),
+    )
 
 
 def commands(group: typer.Typer, path: str) -> Iterator[tuple[str, CommandInfo]]:
@@ -176,10 +180,17 @@ def parameters(command: CommandInfo) -> Iterator[tuple[str, ArgumentInfo | Optio
             yield word + ("..." if get_origin(one.annotation) is list else ""), info
             continue
         option = info.param_decls[0] if info.param_decls else f"--{name.replace('_', '-')}"
-        for choice in (one.annotation, *get_args(one.annotation)):
+        for choice in _types(one.annotation):
             if isinstance(choice, type) and issubclass(choice, StrEnum):
                 word = "|".join(choice)
         yield option if one.annotation is bool else f"{option} {word}", info
+
+
+def _types(annotation: object) -> Iterator[object]:
+    """Yield an annotation and all types within it."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types(inner)
 
 
 def _section(path: str, command: CommandInfo) -> str:

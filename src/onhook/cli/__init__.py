@@ -2,7 +2,7 @@
 
 import typer
 
-from onhook.cli import calls, objects, serve
+from onhook.cli import blocks, calls, events, objects, serve, stops
 
 app = typer.Typer(
     name="onhook",
@@ -16,3 +16,7 @@ app.add_typer(objects.agents, name="agents")
 app.add_typer(objects.numbers, name="numbers")
 app.add_typer(objects.trunks, name="trunks")
 app.add_typer(calls.app, name="calls")
+app.command("stop")(stops.stop)
+app.add_typer(stops.app, name="stops")
+app.add_typer(blocks.app, name="dial-blocks")
+app.add_typer(events.app, name="events")

@@ -1,10 +1,12 @@
-"""What the commands share: settings, a store opened from the shell, times for people."""
+"""What the commands share: exit codes, settings, a store opened from the shell, output for people and for programs."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from enum import IntEnum
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 
@@ -18,9 +20,35 @@ T = TypeVar("T")
 
 DataOption = typer.Option(None, "--data", help="Data directory. Default: ONHOOK_DATA_DIR, else ./onhook-data.")
 ConfigOption = typer.Option(None, "--config", envvar="ONHOOK_CONFIG", help="TOML file with settings.")
+JsonOption = typer.Option(False, "--json", help="Print JSON, for programs.")
+NumbersOption = typer.Option(False, "--numbers", help="Print whole phone numbers, not the last 4 digits alone.")
 
 
-def fail(message: str, code: int = 1) -> NoReturn:
+class Code(IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    NOT_DONE = 1
+    USAGE = 2
+    NOT_CONFIRMED = 3
+    NO_MATCH = 4
+    CANNOT_START = CANNOT_START
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    Code.DONE: "done; of a stop: every end is confirmed, or the call was over already",
+    Code.NOT_DONE: "not done; the message says why",
+    Code.USAGE: "the command line cannot be understood",
+    Code.NOT_CONFIRMED: "stopped, but the far end of at least one call has not confirmed it in time",
+    Code.NO_MATCH: "`stop`: no live call matches, and no dial block was asked for",
+    Code.CANNOT_START: "the configuration cannot be used, or an address is taken; trying again does not help",
+    Code.INTERRUPTED: "left by Ctrl-C",
+}
+"""What the exit codes mean (docs/reference/cli.md is made of it)."""
+
+
+def fail(message: str, code: int = Code.NOT_DONE) -> NoReturn:
     """Say what is wrong and leave."""
     typer.echo(f"onhook: {message}", err=True)
     raise typer.Exit(code)
@@ -66,3 +94,8 @@ def secret_box(settings: Settings) -> SecretBox:
 def moment(at_ms: int) -> str:
     """Return a time for people, in UTC."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document."""
+    typer.echo(json.dumps(document, indent=2))

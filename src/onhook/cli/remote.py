@@ -1,14 +1,23 @@
 """A running server, as the command line talks to it: over its own API."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote
 
 import typer
 
 from onhook.cli.common import fail, settings_or_exit
 from onhook.provision import read_sandbox
 from onhook.settings import Settings, http_url
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
 
 UrlOption = typer.Option(
     None, "--url", envvar="ONHOOK_URL", help="Base URL of the server. Default: the sandbox's, else ONHOOK_HTTP_BIND."
@@ -17,6 +26,9 @@ TokenOption = typer.Option(
     None, "--token", envvar="ONHOOK_TOKEN", help="API key. Default: the sandbox's, if there is one."
 )
 TIMEOUT_S = 60.0
+PATIENCE_S = 30.0
+"""How long a command that goes on until Ctrl-C waits for a server that is away: longer than it takes to restart one."""
+RETRY_S = 1.0
 ANY_HOST = ("0.0.0.0", "::")
 
 
@@ -26,8 +38,21 @@ def local_url(settings: Settings) -> str:
     return http_url("127.0.0.1" if host in ANY_HOST else host, port)
 
 
+def call_path(call_id: str, *rest: str) -> str:
+    """Return the path of a call, or of something that it has."""
+    return "/".join(("/v1/calls", quote(call_id, safe=""), *rest))
+
+
 class RemoteError(Exception):
-    """The server cannot be reached, or refuses; the message says which, and what to do."""
+    """The server refuses, with this HTTP status, or nothing that answers is one; the message says what to do."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnreachableError(RemoteError):
+    """No server answers, or the connection broke."""
 
 
 class Remote:
@@ -67,21 +92,77 @@ class Remote:
         """Return the body of the answer to a POST. Raises `RemoteError`."""
         return self._ask("POST", path, json=body)
 
+    def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body of the answer to a PUT. Raises `RemoteError`."""
+        return self._ask("PUT", path, json=body)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Return the body of the answer to a DELETE, which may be empty. Raises `RemoteError`."""
+        return self._ask("DELETE", path)
+
+    def lines(self, method: str, path: str, accept: str, silence_s: float, **parts: Any) -> Iterator[bytes]:
+        """Yield the lines of an answer as they come. Raises `RemoteError`, too when none comes for `silence_s`."""
+        headers = {"Accept": accept}
+        with (
+            self._reached(),
+            self._client.stream(method, path, headers=headers, timeout=silence_s, **parts) as response,
+        ):
+            if response.is_error:
+                response.read()
+                raise self._refusal(response)
+            yield from _lines(response.iter_bytes())
+
     def _ask(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
+        with self._reached():
+            response = self._client.request(method, path, **parts)
+        if response.is_error:
+            raise self._refusal(response)
+        return self._body(response) if response.content else {}
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
         import httpx  # noqa: PLC0415
 
         try:
-            response = self._client.request(method, path, **parts)
-            body: dict[str, Any] = response.json()
-        except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
-            raise RemoteError(
+            yield
+        except httpx.RequestError as error:
+            raise UnreachableError(
                 f"no server answers at {self.url} ({error}); start one with `onhook serve`, or name one with --url"
             ) from error
+
+    def _refusal(self, response: "httpx.Response") -> RemoteError:
+        return RemoteError(f"{response.status_code}: {_reason(self._body(response))}", response.status_code)
+
+    def _body(self, response: "httpx.Response") -> dict[str, Any]:
+        try:
+            body: dict[str, Any] = response.json()
         except ValueError as error:
             raise RemoteError(f"what answers at {self.url} is not an onhook server") from error
-        if response.is_error:
-            raise RemoteError(f"{response.status_code}: {_reason(body)}")
         return body
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Return what a server says; ask again while none answers, for `PATIENCE_S`. Raises `RemoteError`."""
+    until = time.monotonic() + PATIENCE_S
+    told = False
+    while True:
+        try:
+            return ask()
+        except UnreachableError as error:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                typer.echo(f"onhook: {error}; trying again for {PATIENCE_S:.0f} s", err=True)
+            told = True
+            time.sleep(RETRY_S)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    r"""Yield lines that end with `\n` alone: a text in them may hold other characters that end lines elsewhere."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
 
 
 def _reason(problem: dict[str, Any]) -> str:
