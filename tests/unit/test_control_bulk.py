@@ -13,6 +13,7 @@ from onhook.calls.proof import Method, Result
 from onhook.calls.selector import CallSelector, SelectorError
 from onhook.calls.states import State
 from onhook.control import bulk as bulk_module
+from onhook.control import end as end_module
 from onhook.control.bulk import BulkOrder, BulkStopper, LedgerLine
 from onhook.control.dial_block import DialBlocks
 from onhook.control.place import DialingBlockedError
@@ -225,6 +226,21 @@ async def test_what_cannot_be_recorded_is_ended_on_the_wire_and_the_caller_is_to
     for call_id in talking:
         ended = await bench.written(call_id)
         assert (ended.state, ended.cause) == (State.ENDED, ORDER.cause)
+
+
+async def test_a_store_that_is_too_slow_holds_no_call_on_the_line(
+    bench: BulkBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talking = await bench.talking(2)
+    monkeypatch.setattr(end_module, "COMMIT_LIMIT_S", 0.01)
+    bench.store.write_delay = 0.2
+    with pytest.raises(StoreError):
+        await bench.bulk.stop(BLOCKING)
+
+    assert [call_id for call_id, _ in bench.engine.hangups] == talking
+    bench.store.write_delay = 0.0
+    for call_id in talking:
+        assert (await bench.written(call_id)).cause == ORDER.cause
 
 
 async def test_a_ledger_waits_for_proofs_and_tells_the_rest_as_it_stands(bench: BulkBench) -> None:

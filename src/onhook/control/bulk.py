@@ -19,7 +19,7 @@ from onhook.calls.selector import CallSelector, check, check_new
 from onhook.calls.states import LIVE, State
 from onhook.clock import Clock
 from onhook.control.dial_block import BlockOrder, DialBlocks
-from onhook.control.end import Ending
+from onhook.control.end import Ending, in_time
 from onhook.store.audit import Act
 from onhook.store.records import BulkStop
 from onhook.store.store import StopOrder, Stopped, Store, StoreError
@@ -154,7 +154,7 @@ class BulkStopper:
         requested_at, blocks = self._clock.now_ms(), order.block_dials and not order.dry_run
         if blocks:
             with _kept(refusals):
-                await self._blocks.put(_block_of(order))
+                await in_time(self._blocks.put(_block_of(order)))
         meant = await self._store.select_calls(order.environment_id, order.selector, self._clock.now_ms())
         chosen = [call for call in meant if not _left_to_block(call, order)]
         bulk = BulkStop(
@@ -171,7 +171,7 @@ class BulkStopper:
             held=len(meant) - len(chosen),
         )
         with _kept(refusals):
-            await self._store.put(bulk, None if bulk.dry_run else _act_of(bulk))
+            await in_time(self._store.put(bulk, None if bulk.dry_run else _act_of(bulk)))
         return bulk
 
     async def _account(self, bulk: BulkStop, stopped: Sequence[Stopped | None]) -> BulkStop:
