@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from onhook.lines.engine import Incoming, Peer
 from onhook.lines.sip.address import Destination
@@ -13,7 +13,7 @@ US = "sip:+12025550100@192.0.2.1:5070"
 
 
 class Caller:
-    """One call of a far end. Header names in keywords are written with underscores."""
+    """One call of a far end. Header names in keywords are written with underscores; `garble` spoils what is sent."""
 
     def __init__(
         self, world: World, *, call_id: str = "in1@far", tag: str = "caller", source: Destination = FAR
@@ -23,6 +23,7 @@ class Caller:
         self.tag = tag
         self.source = source
         self.uri = US
+        self.garble: Callable[[bytes], bytes] = bytes
         self._branches = 0
         self._cseq = 1
 
@@ -75,7 +76,7 @@ class Caller:
             "Content-Length": str(len(body)),
         }
         lines = [f"{method} {uri or self.uri} SIP/2.0", *(f"{name}: {value}" for name, value in head.items() if value)]
-        data = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        data = self.garble("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
         self.world.agent.layer.receive(data, self.source)
         return data
 

@@ -2,13 +2,16 @@
 """Hostile messages never crash the user agent, leave nothing behind, and do not keep a call from ending."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onhook.calls.proof import Result
+from onhook.lines.engine import Incoming, LegEnded, Peer
 from onhook.lines.sip.message import MessageError, parse
+from tests.unit.sip_caller import Caller, trusting
 from tests.unit.sip_world import FAR, SDP, World, reply_to
 
 pytestmark = pytest.mark.unit
@@ -74,6 +77,10 @@ JUNK = st.one_of(
         [b"\r\n", b";tag=", b"BYE", b"SIP/2.0", b",", b"<", b'"', b"0", b"4294967296", b"\r\n\r\n", b"%", b"\xff"]
     ),
 )
+CREDENTIALS = (
+    'Digest username="carrier", realm="onhook", nonce="00", uri="sip:+12025550100@192.0.2.1:5070", algorithm=MD5, '
+    'qop=auth, nc=00000001, cnonce="c", response="00"'
+)
 EDITS = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 12), JUNK), min_size=1, max_size=6)
 
 
@@ -104,6 +111,52 @@ def test_mutated_messages_never_crash_a_call_or_outlive_it(edits: list[tuple[int
         world.clock.advance(700)
         await world.idle()
         assert world.ended.proof.result is not Result.PENDING
+        assert (world.agent.remembered_legs(), len(world.agent.layer), world.clock.pending) == (0, 0, 0)
+
+    asyncio.run(play())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    EDITS, st.sampled_from(["invite", "credentials", "cancel", "early-bye", "refusal-ack", "ack", "bye", "reinvite"])
+)
+def test_a_caller_that_says_mutated_messages_crashes_nothing_and_leaves_nothing(
+    edits: list[tuple[int, int, bytes]], kind: str
+) -> None:
+    async def play() -> None:
+        world = trusting(peer=Peer({"carrier": "pa55"}) if kind == "credentials" else None)
+        caller = Caller(world)
+        if kind not in ("invite", "credentials"):
+            caller.invite()
+            world.agent.ring(caller.leg)
+            if kind in ("ack", "bye", "reinvite"):
+                world.agent.answer(caller.leg)
+                await world.idle()
+            if kind == "refusal-ack":
+                world.hang_up(caller.leg)
+            if kind in ("bye", "reinvite"):
+                caller.ack()
+        caller.garble = lambda data: mutate(data, edits)
+        acts: dict[str, Callable[[], object]] = {
+            "invite": caller.invite,
+            "credentials": lambda: caller.invite({"Authorization": CREDENTIALS, "P-Asserted-Identity": '"A" <tel:+1>'}),
+            "cancel": caller.cancel,
+            "early-bye": lambda: caller.send("BYE", cseq=2),
+            "refusal-ack": caller.ack,
+            "ack": lambda: caller.ack(sdp=SDP),
+            "bye": lambda: caller.send("BYE", cseq=2),
+            "reinvite": lambda: caller.send("INVITE", cseq=2, body=SDP),
+        }
+        acts[kind]()
+        await world.idle()
+        for told in world.of(Incoming):
+            world.agent.answer(told.call_id)
+            await world.idle()
+            world.hang_up(told.call_id)
+        world.clock.advance(700)
+        await world.idle()
+        assert {told.call_id for told in world.of(Incoming)} == {ended.call_id for ended in world.of(LegEnded)}
+        assert len(world.of(Incoming)) == len(world.of(LegEnded))
         assert (world.agent.remembered_legs(), len(world.agent.layer), world.clock.pending) == (0, 0, 0)
 
     asyncio.run(play())

@@ -1,5 +1,6 @@
 """Digest credentials of one leg (RFC 3261 section 22): one session for the far end, one for the proxy before it."""
 
+from onhook.lines.engine import Trunk
 from onhook.lines.sip.auth import DigestSession
 from onhook.lines.sip.message import Header, Response, from_wire, to_wire
 
@@ -15,6 +16,11 @@ class Account:
 
     def __init__(self, account: tuple[str, str] | None) -> None:
         self._sessions = {} if account is None else {status: DigestSession(*account) for status in CHALLENGES}
+
+    @classmethod
+    def of(cls, trunk: Trunk) -> "Account":
+        """Return the account of a trunk."""
+        return cls(None if trunk.username is None else (trunk.username, trunk.password or ""))
 
     def headers(self, method: str, uri: str, body: bytes) -> list[Header]:
         """Return credentials for the nonces known so far, sent before anybody asks."""

@@ -16,14 +16,21 @@ from onhook.lines.sip.credentials import Account
 from onhook.lines.sip.dialog import Dialog
 from onhook.lines.sip.evidence import InboundEvidence
 from onhook.lines.sip.in_dialog import InDialogServer
-from onhook.lines.sip.inbound_states import INBOUND_MOVES, InboundAction, InboundInput, InboundState
+from onhook.lines.sip.inbound_states import (
+    INBOUND_MOVES,
+    TALKING,
+    UNANSWERED,
+    InboundAction,
+    InboundInput,
+    InboundState,
+)
 from onhook.lines.sip.invite import without_credentials
 from onhook.lines.sip.leg import NO_MEDIA, NOT_SENT, STOPPED_FIRST
 from onhook.lines.sip.machine import ServerTransaction
 from onhook.lines.sip.message import Header, Request
 from onhook.lines.sip.reason import q850_header
 from onhook.lines.sip.refresh import DEFAULT_INTERVAL_S, LOST, SessionRefresh
-from onhook.lines.sip.screening import RETRY_AFTER_S, session_of
+from onhook.lines.sip.screening import RETRY_AFTER_S, session_of, status_of_refusal
 from onhook.lines.sip.session_timer import SessionTimer
 from onhook.lines.sip.snapshot import LegIdentity, LegJournal, Snapshot
 from onhook.store.store import StoreError
@@ -31,12 +38,6 @@ from onhook.store.store import StoreError
 log = logging.getLogger(__name__)
 
 GAVE_UP = Cause("caller", Reason.CALLER_CANCELED, sip_status=487, q850=16)
-
-UNANSWERED = (InboundState.INCOMING, InboundState.RINGING, InboundState.ANSWERING)
-TALKING = (InboundState.ACCEPTED, InboundState.ANSWERED)
-
-DECLINING = frozenset({Reason.AGENT_HANGUP, Reason.DECLINED})
-"""Reasons of somebody who does not want the call at all (603); for others this is not the time (480)."""
 
 RING_AGAIN_S = 60.0
 """A proxy gives up an INVITE that stays without news for three minutes (RFC 3261 section 13.3.1.1)."""
@@ -70,8 +71,7 @@ class InboundLeg:
         self._told_answered = False
         self._refusal = 480
         self._stop: Cause | None = None
-        self._hung_up = False
-        self._told_cut = False
+        self._hung_up = self._told_cut = False
         self._cause = LOST
         self._proof: Proof | None = None
         self._timers: list[Timer] = []
@@ -107,11 +107,15 @@ class InboundLeg:
         self._happen(InboundInput.RING)
 
     def answer(self, trunk: Trunk | None) -> None:
-        """Commit the dialog, then send the 200, unless something comes between."""
-        if InboundInput.ANSWER in INBOUND_MOVES[self.state]:
-            if trunk is not None:
-                self._adopt(trunk)
-            self._happen(InboundInput.ANSWER)
+        """Commit the dialog, then send the 200, unless something comes between; from now on be a leg of `trunk`."""
+        if InboundInput.ANSWER not in INBOUND_MOVES[self.state]:
+            return
+        if trunk is not None:
+            account, send_text = Account.of(trunk), trunk.send_reason_text
+            self.identity = replace(self.identity, trunk_id=trunk.id, account=account, send_text=send_text)
+            self._interval_s = trunk.session_expires_s
+            self._serve(account)
+        self._happen(InboundInput.ANSWER)
 
     def refuse(self, status: int, cause: Cause) -> None:
         """Send a final response of 300 or more, if none has been sent."""
@@ -125,8 +129,7 @@ class InboundLeg:
             return False
         self._hung_up = True
         if InboundInput.STOP in INBOUND_MOVES[self.state]:
-            self._stop = cause
-            self._refusal = 603 if cause.reason in DECLINING else 480
+            self._stop, self._refusal = cause, status_of_refusal(cause)
             self._happen(InboundInput.STOP)
         self._context.clock.call_later(0, self._tell_cut)  # Whatever this sets off, the BYEs of other legs go first.
         return True
@@ -222,8 +225,7 @@ class InboundLeg:
         move = INBOUND_MOVES[self.state].get(happened)
         if move is not None:
             self.state, action = move
-            if action is not None:
-                self._actions[action]()
+            self._actions[action]()
 
     def _ring(self) -> None:
         self._send_ringing()
@@ -247,15 +249,13 @@ class InboundLeg:
 
     async def _commit_dialog(self) -> None:
         try:
-            allowed = await self._journal.before_invite()
+            if await self._journal.before_invite():
+                self._happen(InboundInput.COMMITTED)
+            else:
+                self.refuse(480, STOPPED_FIRST)
         except StoreError as error:
             log.warning("call %s: not answered, its snapshot is not durable: %s", self.identity.call_id, error)
             self.refuse(503, NOT_SENT)
-            return
-        if allowed:
-            self._happen(InboundInput.COMMITTED)
-        else:
-            self.refuse(480, STOPPED_FIRST)
 
     def _accept(self) -> None:
         """Send the 200, with our offer when the caller made none. From here on people may talk."""
@@ -334,13 +334,6 @@ class InboundLeg:
             self._told_answered = True
             timer = self._session.refresher.value if self._session else "none"
             self._tell(Answered(self.identity.call_id, at, timer))
-
-    def _adopt(self, trunk: Trunk) -> None:
-        """Be a leg of this trunk."""
-        account = Account(None if trunk.username is None else (trunk.username, trunk.password or ""))
-        self.identity = replace(self.identity, trunk_id=trunk.id, account=account, send_text=trunk.send_reason_text)
-        self._interval_s = trunk.session_expires_s
-        self._serve(account)
 
     def _serve(self, account: Account) -> None:
         self._refresh = SessionRefresh(self._context, account, end=self._end, changed=self._save)

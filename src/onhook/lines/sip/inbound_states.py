@@ -12,8 +12,7 @@ a refusal ends the call whatever the network loses. Three moments are not simple
 
 SETTLED is when `LegEnded` has been reported; the leg stays for a while to answer what comes late.
 
-An input that is not in the table moves nothing; an action of None is a change of state alone. The other actions are
-methods of `inbound_leg.InboundLeg` of the same name.
+An input that is not in the table moves nothing; the actions are methods of `inbound_leg.InboundLeg` of the same name.
 """
 
 from enum import StrEnum
@@ -76,7 +75,11 @@ class InboundAction(StrEnum):
     UPDATE_PROOF = "update_proof"
 
 
-_Moves = dict[InboundInput, tuple[InboundState, InboundAction | None]]
+UNANSWERED = (InboundState.INCOMING, InboundState.RINGING, InboundState.ANSWERING)
+"""No final response has left."""
+TALKING = (InboundState.ACCEPTED, InboundState.ANSWERED)
+
+_Moves = dict[InboundInput, tuple[InboundState, InboundAction]]
 
 _UNANSWERED: _Moves = {
     InboundInput.STOP: (InboundState.REFUSING, InboundAction.REFUSE),

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from onhook.calls.causes import Cause, Reason
 from onhook.lines.sip.in_dialog import SUPPORTED_EXTENSIONS
 from onhook.lines.sip.message import Header, Request
 from onhook.lines.sip.refresh import DEFAULT_INTERVAL_S
@@ -11,6 +12,7 @@ from onhook.lines.sip.session_timer import RefreshAnswer, on_refresh
 RETRY_AFTER_S = 10
 """When a caller that we have no room for may try again."""
 
+DECLINING = frozenset({Reason.AGENT_HANGUP, Reason.DECLINED})
 SCHEMES = ("sip:", "tel:")
 
 
@@ -56,6 +58,11 @@ def session_of(invite: Request, interval_s: int) -> RefreshAnswer:
         allow=invite.raw("Allow"),
         interval_s=interval_s,
     )
+
+
+def status_of_refusal(cause: Cause) -> int:
+    """Return what a caller is told who is not answered: nobody wants this call (603), or not now (480)."""
+    return 603 if cause.reason in DECLINING else 480
 
 
 def _is_readable(invite: Request) -> bool:

@@ -82,9 +82,9 @@ class UserAgent:
             log.warning("call %s is placed already", order.call_id)
             return
         trunk = order.trunk
-        account = None if trunk.username is None else (trunk.username, trunk.password or "")
+        account = Account.of(trunk)
         leg = self._new_leg(
-            LegIdentity(order.call_id, order.sip_call_id, trunk.id, Account(account), send_text=trunk.send_reason_text)
+            LegIdentity(order.call_id, order.sip_call_id, trunk.id, account, send_text=trunk.send_reason_text)
         )
         try:
             destination = await self._context.network.connect(trunk_destination(trunk))
