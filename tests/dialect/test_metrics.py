@@ -30,7 +30,7 @@ async def node(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
 async def ask(services: Services, **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(create_app(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://onhook.test") as client:
-        return await client.get("/metrics", headers={name: text.encode() for name, text in headers.items()})
+        return await client.get("/metrics", headers=[(name.encode(), text.encode()) for name, text in headers.items()])
 
 
 async def families(services: Services) -> dict[str, Family]:

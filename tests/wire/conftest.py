@@ -63,6 +63,12 @@ def tcpdump_program() -> str:
     return _needed_program("tcpdump", "tcpdump")
 
 
+@pytest.fixture(scope="session")
+def tshark_program() -> str:
+    """The path of tshark; must be there in CI, else the test is skipped."""
+    return _needed_program("tshark", "tshark")
+
+
 def _needed_program(program: str, package: str) -> str:
     path = shutil.which(program)
     if path is None and os.environ.get("CI"):
