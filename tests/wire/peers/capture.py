@@ -55,8 +55,8 @@ class Capture:
             last.bind(("127.0.0.1", 0))
             last.sendto(token, last.getsockname())
         async with asyncio.timeout(10):
-            while token not in self._path.read_bytes():
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - tcpdump tells nobody when it writes
+            while token not in self._path.read_bytes():  # noqa: ASYNC110 - tcpdump tells nobody when it writes
+                await asyncio.sleep(0.01)
 
 
 def read_pcap(data: bytes, port: int) -> PacketLog:
