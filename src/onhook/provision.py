@@ -10,6 +10,8 @@ from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.clock import Clock
 from onhook.settings import Settings
+from onhook.store.audit import Act
+from onhook.store.scopes import Scope
 from onhook.store.secrets import SecretBox, TokenPrefix, hash_token, new_token
 from onhook.store.store import Agent, ApiKey, Environment, Number, Store, TrunkRecord
 
@@ -64,10 +66,12 @@ async def create_key(
     name: str,
     prefix: TokenPrefix = "key_",
     kept_in: SecretBox | None = None,
+    scopes: tuple[Scope, ...] = (),
+    by: Act | None = None,
 ) -> tuple[ApiKey, str]:
     """Store a new key and return it with its token, which cannot be shown again.
 
-    It is not kept, unless there is a box to keep it in: then it can sign.
+    It is not kept, unless there is a box to keep it in: then it can sign. Without `scopes` it may do everything.
     """
     token = new_token(prefix)
     key = ApiKey(
@@ -78,8 +82,9 @@ async def create_key(
         last4=token[-4:],
         created_at=clock.now_ms(),
         secret=kept_in.encrypt(token) if kept_in is not None else None,
+        scopes=scopes,
     )
-    await store.put(key)
+    await store.put(key, by)
     return key, token
 
 

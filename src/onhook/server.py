@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from onhook.agents.port import AgentPort
 from onhook.agents.reading import BotUrls, definition_of
 from onhook.api.services import Services
+from onhook.audit.heads import Heads
+from onhook.audit.sealer import Sealer
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, SystemClock
 from onhook.control.bulk import BulkStopper
@@ -117,6 +119,7 @@ class Node:
         self.recordings = Recordings(
             settings.recordings_path, settings.recording_days, to_ogg=settings.recording_format == "ogg"
         )
+        self.sealer = Sealer(self.store, Heads(settings.audit_path), self.clock)
         self.recording_desk = RecordingDesk(self.recordings)
         self.conversations = relay.conversations = Conversations(self._voice())
         self.ending.cut_farewell = self.conversations.cut_farewell
@@ -219,7 +222,7 @@ class Node:
             await ensure_environment(self.store, self.clock)
             await ensure_trunk(self.store, self.settings, self.secrets, self.clock)
             await self._start_courier(stack)
-            jobs = [asyncio.create_task(job) for job in (self.reconciler.run(), self.recordings.run())]
+            jobs = [asyncio.create_task(job) for job in (self.reconciler.run(), self.recordings.run(), self.sealer.run())]
             try:
                 yield
             finally:
@@ -227,6 +230,7 @@ class Node:
                 for job in jobs:
                     job.cancel()
                 await asyncio.wait(jobs)
+                await self.sealer.seal_safely()
 
     async def _close_agents(self) -> None:
         """End the agent processes, if there are any."""

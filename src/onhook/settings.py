@@ -138,6 +138,11 @@ class Settings(BaseModel):
         return self.recordings_dir or self.data_dir / "recordings"
 
     @property
+    def audit_path(self) -> Path:
+        """Where the audit log's checkpoints are kept."""
+        return self.data_dir / "audit"
+
+    @property
     def http_address(self) -> tuple[str, int]:
         """Host and port of the HTTP server."""
         return split_bind(self.http_bind)

@@ -7,6 +7,7 @@ work of somebody who can write here too.
 """
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -39,6 +40,7 @@ class Heads:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._writing = threading.Lock()
 
     def environments(self) -> list[str]:
         """Return the environments that have checkpoints, sorted."""
@@ -59,12 +61,13 @@ class Heads:
 
     def add(self, environment_id: str, seal: AuditSeal | None, at: int) -> Head:
         """Make a checkpoint of an environment's last seal, on disk when this returns; None is the one before all."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         head = Head(seal.number, seal.seq, seal.hash, at) if seal is not None else Head(0, 0, GENESIS, at)
         line = msgspec.json.encode(head) + b"\n"
-        _append(self._path(environment_id, "heads"), line)
-        _replace(self._path(environment_id, "head"), line)
-        _sync_directory(self._directory)
+        with self._writing:  # A thread outlives the task that waits for it.
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _append(self._path(environment_id, "heads"), line)
+            _replace(self._path(environment_id, "head"), line)
+            _sync_directory(self._directory)
         return head
 
     def _path(self, environment_id: str, kind: str) -> Path:

@@ -64,7 +64,7 @@ class Sealer:
             logger.exception("the audit log is not sealed to its end; the next round tries again")
 
     async def seal(self) -> None:
-        """Seal all that there is. Raises `StoreError`, OSError."""
+        """Seal all that there is. Raises `StoreError`, `OSError`."""
         for environment in await self._log.find(Environment, None):
             place = self._places.setdefault(environment.id, _Place())
             while await self._seal_some(environment.id, place):

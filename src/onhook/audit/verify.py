@@ -74,34 +74,45 @@ class _Suspect(msgspec.Struct, frozen=True):
 
 
 async def verify(log: AuditLog, heads: Heads, environment_id: str) -> Report:
-    """Check all that is sealed of an environment's log. Raises `StoreError`, OSError."""
-    findings: list[Finding] = []
-    try:
-        history, newest = await asyncio.to_thread(_checkpoints, heads, environment_id)
-    except HeadsError as error:
-        history, newest = [], None
-        findings.append(Finding(Kind.CHECKPOINT, str(error)))
+    """Check all that is sealed of an environment's log. Raises `StoreError`, `OSError`."""
+    findings = _Findings()
+    history, newest = await asyncio.to_thread(_checkpoints, heads, environment_id, findings)
     last = await log.last_seal(environment_id)
-    walk = _Walk(history if newest is None else [*history, newest])
-    await walk.over(log, environment_id, last)
-    findings += walk.findings + _ends(last, history, newest, unreadable=bool(findings))
+    await _Walk(findings, [*history, *([newest] if newest is not None else [])]).over(log, environment_id, last)
+    _compare_ends(findings, last, history, newest)
     return Report(
         environment_id=environment_id,
         sealed=last.number if last is not None else 0,
         waiting=await _waiting(log, environment_id, last),
         checkpoint=newest.number if newest is not None else None,
         checkpoints_from=history[0].number if history else None,
-        findings=tuple(findings[:MAX_FINDINGS]),
-        untold=max(0, len(findings) - MAX_FINDINGS),
+        findings=tuple(sorted(findings.told, key=lambda one: one.seq or 0)),
+        untold=findings.untold,
     )
+
+
+class _Findings:
+    """What was found: some of it, and how much more."""
+
+    def __init__(self) -> None:
+        self.told: list[Finding] = []
+        self.untold = 0
+
+    def add(self, kind: Kind, text: str, seq: int | None = None, number: int | None = None) -> None:
+        if len(self.told) < MAX_FINDINGS:
+            self.told.append(Finding(kind, text, seq, number))
+        else:
+            self.untold += 1
 
 
 class _Walk:
     """Goes through entries and seals side by side."""
 
-    def __init__(self, heads: Sequence[Head]) -> None:
-        self.findings: list[Finding] = []
-        self._heads = {head.number: head for head in heads}
+    def __init__(self, findings: _Findings, heads: Sequence[Head]) -> None:
+        self._findings = findings
+        self._hashes: dict[int, set[str]] = {}
+        for head in heads:
+            self._hashes.setdefault(head.number, set()).add(head.hash)
         self._rewritten = False
         self._suspects: list[_Suspect] = []
 
@@ -114,7 +125,7 @@ class _Walk:
         before = AuditSeal(environment_id, 0, 0, GENESIS)
         async for seal in _seals(log, environment_id, last.number):
             while entry is not None and entry.seq < seal.seq:
-                self._add(Kind.INSERTED, f"entry {entry.seq} ({_told(entry)}) has no seal", entry.seq)
+                self._findings.add(Kind.INSERTED, f"entry {entry.seq} ({_told(entry)}) has no seal", entry.seq)
                 entry = await anext(entries, None)
             here = entry if entry is not None and entry.seq == seal.seq else None
             self._compare(seal, before, here)
@@ -128,32 +139,35 @@ class _Walk:
         gap = seal.number != before.number + 1
         if gap:
             missing = f"the seals {before.number + 1} to {seal.number - 1} are gone, up to entry {seal.seq}"
-            self._add(Kind.UNSEALED, missing, number=before.number + 1)
+            self._findings.add(Kind.UNSEALED, missing, number=before.number + 1)
         if entry is None:
-            self._add(Kind.DELETED, f"entry {seal.seq} is gone", seal.seq, seal.number)
+            self._findings.add(Kind.DELETED, f"entry {seal.seq} is gone", seal.seq, seal.number)
         elif not gap and seal_hash(entry, seal.number, before.hash) != seal.hash:
-            self._suspects.append(_Suspect(entry, seal, before.hash))
-        head = self._heads.get(seal.number)
-        if head is not None and head.hash != seal.hash and not self._rewritten:
+            self._suspect(_Suspect(entry, seal, before.hash))
+        if not self._rewritten and self._hashes.get(seal.number, {seal.hash}) != {seal.hash}:
             self._rewritten = True  # every later one differs too
             text = f"up to entry {seal.seq} the log was written anew: a checkpoint has another hash"
-            self._add(Kind.REWRITTEN, text, seal.seq, seal.number)
+            self._findings.add(Kind.REWRITTEN, text, seal.seq, seal.number)
+
+    def _suspect(self, suspect: _Suspect) -> None:
+        if len(self._suspects) < MAX_SUSPECTS:
+            self._suspects.append(suspect)
+        else:
+            self._edited(suspect)
 
     def _sort_suspects(self) -> None:
         """Tell those that stand in the place of another from those that were changed."""
-        some = self._suspects[:MAX_SUSPECTS]
         for suspect in self._suspects:
-            seal = suspect.seal
-            origin = next((other.entry for other in some if _fits(other.entry, suspect)), None)
-            if origin is not None:
-                text = f"what was entry {seal.seq} ({_told(origin)}) now stands as entry {origin.seq}"
-                self._add(Kind.MOVED, text, seal.seq, seal.number)
-            else:
-                text = f"entry {seal.seq} ({_told(suspect.entry)}) was changed, or its seal was"
-                self._add(Kind.EDITED, text, seal.seq, seal.number)
+            origin = next((other.entry for other in self._suspects if _fits(other.entry, suspect)), None)
+            if origin is None:
+                self._edited(suspect)
+                continue
+            text = f"what was entry {suspect.seal.seq} ({_told(origin)}) now stands as entry {origin.seq}"
+            self._findings.add(Kind.MOVED, text, suspect.seal.seq, suspect.seal.number)
 
-    def _add(self, kind: Kind, text: str, seq: int | None = None, number: int | None = None) -> None:
-        self.findings.append(Finding(kind, text, seq, number))
+    def _edited(self, suspect: _Suspect) -> None:
+        text = f"entry {suspect.seal.seq} ({_told(suspect.entry)}) was changed, or its seal was"
+        self._findings.add(Kind.EDITED, text, suspect.seal.seq, suspect.seal.number)
 
 
 def _fits(entry: AuditEntry, suspect: _Suspect) -> bool:
@@ -162,28 +176,29 @@ def _fits(entry: AuditEntry, suspect: _Suspect) -> bool:
     return seal_hash(there, suspect.seal.number, suspect.previous) == suspect.seal.hash
 
 
-def _ends(last: AuditSeal | None, history: Sequence[Head], newest: Head | None, *, unreadable: bool) -> list[Finding]:
-    """Compare how far the log is sealed with how far the checkpoints say that it was."""
+def _compare_ends(findings: _Findings, last: AuditSeal | None, history: Sequence[Head], newest: Head | None) -> None:
+    """Compare how far the log is sealed with how far the checkpoints say that it was, and these with each other."""
     sealed = last.number if last is not None else 0
     known = newest_of(history if newest is None else [*history, newest])
     if known is None:
-        text = "there are seals and no checkpoint: what was cut off cannot be told"
-        return [Finding(Kind.CHECKPOINT, text)] if sealed and not unreadable else []
-    found: list[Finding] = []
+        if sealed and all(one.kind is not Kind.CHECKPOINT for one in findings.told):
+            findings.add(Kind.CHECKPOINT, "there is no checkpoint: what was cut off cannot be told")
+        return
     if known.number > sealed:
-        text = (
-            f"the end is cut off: a checkpoint knows {known.number} entries up to entry {known.seq}, {sealed} are left"
-        )
-        found.append(Finding(Kind.TRUNCATED, text, known.seq, sealed + 1))
+        text = f"the end is cut off: {known.number} entries were sealed, up to entry {known.seq}; {sealed} are left"
+        findings.add(Kind.TRUNCATED, text, known.seq, sealed + 1)
     if newest is None or (newest.number, newest.hash) not in {(head.number, head.hash) for head in history}:
-        found.append(Finding(Kind.CHECKPOINT, "the newest checkpoint and the history of checkpoints do not agree"))
-    return found
+        findings.add(Kind.CHECKPOINT, "the newest checkpoint is not in the history of checkpoints, or is gone")
 
 
-def _checkpoints(heads: Heads, environment_id: str) -> tuple[list[Head], Head | None]:
+def _checkpoints(heads: Heads, environment_id: str, findings: _Findings) -> tuple[list[Head], Head | None]:
     """Read the newest checkpoint first: the history is written before it."""
-    newest = heads.newest(environment_id)
-    return heads.history(environment_id), newest
+    try:
+        newest = heads.newest(environment_id)
+        return heads.history(environment_id), newest
+    except HeadsError as error:
+        findings.add(Kind.CHECKPOINT, str(error))
+        return [], None
 
 
 async def _entries(log: AuditLog, environment_id: str, up_to: int) -> AsyncIterator[AuditEntry]:

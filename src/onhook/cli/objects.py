@@ -14,6 +14,8 @@ from onhook.cli.common import ConfigOption, DataOption, fail, moment, secret_box
 from onhook.clock import SystemClock
 from onhook.provision import CONFIGURED_TRUNK, DEFAULT_ENVIRONMENT, create_key, ensure_environment, ensure_trunk
 from onhook.settings import Settings
+from onhook.store.audit import Act
+from onhook.store.scopes import Scope
 from onhook.store.secrets import TokenPrefix
 from onhook.store.store import Agent, ApiKey, ConflictError, Number, Store, TrunkRecord
 
@@ -23,6 +25,12 @@ numbers = typer.Typer(help="Phone numbers to call from.", no_args_is_help=True)
 trunks = typer.Typer(help="SIP trunks.", no_args_is_help=True)
 
 clock = SystemClock()
+
+
+def operator() -> Act:
+    """Return who works at the command line, as the audit log tells it."""
+    return Act("operator", clock.now_ms())
+
 
 TRUNK_URI = re.compile(r"sip:[A-Za-z0-9.\[\]:-]+(;transport=(udp|tcp))?")
 
@@ -42,6 +50,9 @@ def create(
     signs: bool = typer.Option(
         False, "--signs", help="Keep it, encrypted, to sign Retell's webhooks and calls to bots."
     ),
+    scope: list[Scope] = typer.Option(
+        [], "--scope", help="What it may do; give it once for each. Default: everything.", show_default=False
+    ),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -52,7 +63,8 @@ def create(
     async def work(store: Store) -> str:
         await ensure_environment(store, clock)
         prefix: TokenPrefix = "talq_" if talkover else "key_"
-        _, token = await create_key(store, clock, DEFAULT_ENVIRONMENT, name, prefix, box)
+        scopes = tuple(sorted(set(scope)))
+        _, token = await create_key(store, clock, DEFAULT_ENVIRONMENT, name, prefix, box, scopes, operator())
         return token
 
     typer.echo(with_store(settings, work))
@@ -63,8 +75,9 @@ def list_keys(data: Path | None = DataOption, config: Path | None = ConfigOption
     """List the keys; tokens are not kept."""
     found = with_store(settings_or_exit(config, data), lambda store: store.find(ApiKey, None))
     for key in found:
+        scopes = " ".join(key.scopes) or "everything"
         state = f"revoked {moment(key.revoked_at)}" if key.revoked_at else f"created {moment(key.created_at)}"
-        typer.echo(f"{key.id}  ...{key.last4}  {state}  {key.name}")
+        typer.echo(f"{key.id}  ...{key.last4}  {state}  {key.name}  ({scopes})")
 
 
 @keys.command("revoke")
@@ -78,7 +91,7 @@ def revoke(
     async def work(store: Store) -> bool:
         key = await store.get(ApiKey, key_id, None)
         if key is not None and key.revoked_at is None:
-            await store.put(msgspec.structs.replace(key, revoked_at=clock.now_ms(), secret=None))
+            await store.put(msgspec.structs.replace(key, revoked_at=clock.now_ms(), secret=None), operator())
         return key is not None
 
     if not with_store(settings_or_exit(config, data), work):
@@ -125,7 +138,7 @@ def create_agent(
 
     async def work(store: Store) -> None:
         await ensure_environment(store, clock)
-        await store.put(agent)
+        await store.put(agent, operator())
 
     with_store(settings, work)
     typer.echo(agent.id)
@@ -171,7 +184,7 @@ def add_trunk(
 
     async def work(store: Store) -> None:
         await ensure_environment(store, clock)
-        await store.put(trunk)
+        await store.put(trunk, operator())
 
     with_store(settings, work)
     typer.echo(trunk.id)
@@ -206,7 +219,7 @@ def add_number(
         if agent is not None and await store.get(Agent, agent, DEFAULT_ENVIRONMENT) is None:
             return f"no agent {agent}; `onhook agents list` names them"
         try:
-            await store.put(Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent))
+            await store.put(Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent), operator())
         except ConflictError:
             return f"{value} is there already"
         return ""

@@ -35,9 +35,11 @@ from onhook.api.native.schemas import (
     Trunks,
 )
 from onhook.api.routing import CallerRequest
+from onhook.api.scopes import require
 from onhook.api.services import Caller
 from onhook.api.times import iso_ms, iso_ms_or_none
 from onhook.calls.call import Dialect
+from onhook.store.scopes import scopes_of
 from onhook.store.secrets import hash_token, new_token
 from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, TrunkRecord
 
@@ -208,6 +210,7 @@ async def list_keys(request: CallerRequest) -> Keys:
 async def create_key(request: CallerRequest, body: CreateKey) -> KeyCreated:
     """Create a key. The answer is the only place where its token is ever shown."""
     caller = request.caller
+    require(caller.key, body.scopes or ())  # Nobody gives away what he has not.
     token = new_token(body.prefix)
     key = ApiKey(
         id=f"apikey_{request.nonce[:24]}",
@@ -217,6 +220,7 @@ async def create_key(request: CallerRequest, body: CreateKey) -> KeyCreated:
         last4=token[-4:],
         created_at=caller.now_ms(),
         secret=caller.services.secrets.encrypt(token) if body.signs_webhooks else None,
+        scopes=tuple(sorted(set(body.scopes))) if body.scopes else caller.key.scopes,
     )
     await caller.put(key)
     return KeyCreated(**dict(_key_out(key)), token=token)
@@ -315,6 +319,7 @@ def _key_out(key: ApiKey) -> KeyOut:
         id=key.id,
         name=key.name,
         last4=key.last4,
+        scopes=list(scopes_of(key)),
         created_at=iso_ms(key.created_at),
         revoked_at=iso_ms_or_none(key.revoked_at),
     )

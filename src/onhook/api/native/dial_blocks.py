@@ -51,9 +51,7 @@ async def block_dials(request: CallerRequest, body: BlockDials) -> DialBlockOut:
 async def release_dial_block(request: CallerRequest, block_id: str) -> Response:
     """Let be dialled what the block held back; scheduled calls whose time has come are dialled at once."""
     caller = request.caller
-    if (
-        await caller.services.dial_blocks.release(block_id, caller.environment_id, caller.actor, caller.request_id)
-        is None
-    ):
+    blocks = caller.services.dial_blocks
+    if await blocks.release(block_id, caller.environment_id, caller.actor, caller.request_id) is None:
         raise not_found("dial block")
     return Response(status_code=204)

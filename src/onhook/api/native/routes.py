@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from starlette.requests import Request
 
 from onhook.api.auth import services_of
-from onhook.api.native import calls, config, conversations, dial_blocks, events, metrics, stops, webhooks
+from onhook.api.native import audit, calls, config, conversations, dial_blocks, events, metrics, stops, webhooks
 from onhook.api.native.schemas import Ready
 
 public = APIRouter(tags=["health"])
@@ -34,6 +34,7 @@ ROUTERS = (
     config.router,
     webhooks.router,
     events.router,
+    audit.router,
     public,
     metrics.router,
 )

@@ -9,6 +9,7 @@ from onhook.calls.call import Dialect, Direction
 from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Method, Result
 from onhook.calls.states import State
+from onhook.store.scopes import Scope
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """One line of text: what is written into logs, tables and SIP headers has no control characters."""
@@ -118,6 +119,9 @@ class CreateKey(Request):
     name: Name
     prefix: Literal["talq_", "key_"] = Field(default="key_", description="Its shape only: both work on every endpoint")
     signs_webhooks: bool = Field(default=False, description="Keep the token, encrypted, to sign webhooks with")
+    scopes: list[Scope] | None = Field(
+        default=None, min_length=1, description="What it may do; what the key that makes it may do, when absent"
+    )
 
 
 # --- responses ---------------------------------------------------------------------------------------
@@ -353,6 +357,7 @@ class KeyOut(BaseModel):
     id: str
     name: str
     last4: str
+    scopes: list[Scope]
     created_at: str
     revoked_at: str | None
 
