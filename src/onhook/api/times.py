@@ -1,6 +1,8 @@
 """Times as text, UTC. Inside onhook a time is an int: ms since the epoch."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso_seconds(ms: int) -> str:
@@ -21,3 +23,8 @@ def iso_ms_or_none(ms: int | None) -> str | None:
 def iso_microseconds(ms: int) -> str:
     """Write a time as `2024-01-15T10:30:00.123000Z`."""
     return f"{iso_ms(ms)[:-1]}000Z"
+
+
+def ms_of(moment: datetime) -> int:
+    """Return the time (ms since the epoch) of a moment that has a time zone."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)

@@ -9,6 +9,7 @@ import phonenumbers
 from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
+from onhook.calls.timer import CallTimer
 from onhook.clock import Clock
 from onhook.store.audit import Act
 from onhook.store.control_rules import blocking
@@ -22,7 +23,8 @@ class PlaceOrder(msgspec.Struct, frozen=True):
     """What a dialect asks for: an agent, or one of our numbers, or both; `to_number` as the client wrote it.
 
     `call_id` is for requests that may come twice: a second call of the same id is not made. `dial_at` (ms) is for
-    calls that wait longer, or to the millisecond. `by` is who asks.
+    calls that wait longer, or to the millisecond. `by` is who asks. `timer` is the stop that is
+    scheduled for the call from its creation on.
     """
 
     environment_id: str
@@ -37,6 +39,7 @@ class PlaceOrder(msgspec.Struct, frozen=True):
     max_duration_ms: int | None = None
     details: CallDetails = CallDetails()
     by: Act | None = None
+    timer: CallTimer | None = None
 
 
 class RefusedError(Exception):
@@ -130,7 +133,7 @@ class Placer:
         The call is durable when this returns. Raises `RefusedError` when nothing may be dialled, and
         `StoreError` when the call could not be written (it is not dialled then).
         """
-        return await self.start(await self.prepare(order), order.by)
+        return await self.start(await self.prepare(order), order.by, order.timer)
 
     async def place_once(self, order: PlaceOrder) -> Call:
         """Place a call under the id that the order names, or return the one that has it. Raises as `place`."""
@@ -147,10 +150,10 @@ class Placer:
                 raise
             return placed
 
-    async def start(self, call: Call, by: Act | None = None) -> Call:
+    async def start(self, call: Call, by: Act | None = None, timer: CallTimer | None = None) -> Call:
         """Write a call that was prepared, and dial it or leave it to its time. Raises as `place`."""
         try:
-            await self._store.create_call(call, by=by)
+            await self._store.create_call(call, timer, by)
         except DialBlockedError as error:
             raise DialingBlockedError(error.block_id) from error
         if call.state is State.DIALING:

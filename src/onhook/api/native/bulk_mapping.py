@@ -14,7 +14,7 @@ from onhook.api.native.bulk_schemas import (
     StoppedItem,
     StopResult,
 )
-from onhook.api.native.mapping import cause_out, stop_out
+from onhook.api.native.mapping import cause_out, result_of_end
 from onhook.api.times import iso_ms, iso_ms_or_none
 from onhook.calls.selector import CallSelector
 from onhook.control.bulk import LedgerLine
@@ -87,4 +87,4 @@ def selector_out(selector: CallSelector) -> SelectorOut:
 def _result(line: LedgerLine) -> Ended | None:
     if line.call is None:
         return None
-    return stop_out(line.call).result if line.call.is_over else "pending"
+    return result_of_end(line.call) if line.call.is_over else "pending"

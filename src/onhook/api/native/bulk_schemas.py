@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from onhook.api.native.schemas import CauseOut, Line, Request
+from onhook.api.native.call_schemas import CauseOut
+from onhook.api.native.schemas import Line, Request
 from onhook.calls.causes import Outcome
 from onhook.calls.proof import Method
 from onhook.calls.selector import CallSelector

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from onhook.api.native.call_schemas import Transcript
 from onhook.api.native.calls import call_named
 from onhook.api.native.errors import COMMON, not_found, problem, problems
 from onhook.api.native.mapping import transcript
-from onhook.api.native.schemas import Transcript
 from onhook.api.recorded import forget_recording
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from onhook.api.native.schemas import EventOut, Request
+from onhook.api.native.call_schemas import EventOut
+from onhook.api.native.schemas import Request
 from onhook.calls.call import EventType
 from onhook.store.outbox import LoggedEvent
 

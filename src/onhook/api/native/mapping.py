@@ -1,10 +1,11 @@
 """From the domain to our own API's bodies: the same words, times as text."""
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from msgspec.structs import asdict
 
-from onhook.api.native.schemas import (
+from onhook.api.native.call_schemas import (
     CallOut,
     CauseOut,
     EventOut,
@@ -19,14 +20,15 @@ from onhook.api.native.schemas import (
     WordOut,
 )
 from onhook.api.times import iso_ms, iso_ms_or_none
-from onhook.calls.call import Call, Event, EventType
+from onhook.calls.call import Call, Event, EventType, Farewell
 from onhook.calls.causes import Cause
 from onhook.calls.proof import Proof, ProofStep, Result
 from onhook.calls.timeline import moments, spans
+from onhook.calls.timer import CallTimer, TimerKind
 
-StopWord = Literal["confirmed", "pending", "unconfirmed", "already_ended"]
+EndWord = Literal["confirmed", "pending", "unconfirmed", "already_ended"]
 
-STOP_RESULT: dict[Result, StopWord] = {
+STOP_RESULT: dict[Result, EndWord] = {
     Result.CONFIRMED: "confirmed",
     Result.PENDING: "pending",
     Result.UNCONFIRMED: "unconfirmed",
@@ -34,9 +36,10 @@ STOP_RESULT: dict[Result, StopWord] = {
 """A stop's result; a call that ended without a stop reads `already_ended`."""
 
 
-def call_out(call: Call) -> CallOut:
-    """Return a call with everything that is known of it."""
-    proof = call.proof
+def call_out(call: Call, timers: Sequence[CallTimer] = ()) -> CallOut:
+    """Return a call with everything that is known of it, and of its timers."""
+    proof, farewell = call.proof, _of_kind(timers, TimerKind.FAREWELL)
+    scheduled = None if call.is_over else _of_kind(timers, TimerKind.STOP_AT)
     return CallOut(
         call_id=call.id,
         sip_call_id=call.sip_call_id,
@@ -53,6 +56,9 @@ def call_out(call: Call) -> CallOut:
         updated_at=iso_ms(call.updated_at),
         dial_at=iso_ms_or_none(call.dial_at),
         deadline_at=iso_ms_or_none(call.deadline_at),
+        stop_at=iso_ms_or_none(scheduled.at if scheduled else None),
+        stop_at_set_by=scheduled.cause.initiator if scheduled else None,
+        stop_at_reason=scheduled.cause.text if scheduled else None,
         dialed_at=iso_ms_or_none(call.dialed_at),
         ringing_at=iso_ms_or_none(call.ringing_at),
         answered_at=iso_ms_or_none(call.answered_at),
@@ -64,7 +70,7 @@ def call_out(call: Call) -> CallOut:
         duration_ms=call.duration_ms,
         wire_duration_ms=call.wire_duration_ms,
         billable=call.billable,
-        stop=stop_out(call) if call.stop else None,
+        stop=stop_out(call, timers) if call.stop or (farewell and not call.is_over) else None,
         proof_result=call.proof_so_far.result if call.is_over else None,
         proof_method=proof.method if proof else None,
         proof=steps(proof),
@@ -73,31 +79,48 @@ def call_out(call: Call) -> CallOut:
     )
 
 
-def stopped_call(call: Call) -> StoppedCall:
-    """Return a stop's answer."""
+def stopped_call(call: Call, timers: Sequence[CallTimer] = (), farewell: Farewell | None = None) -> StoppedCall:
+    """Return a stop's answer. `farewell` is what became of the last words of a call that ended without a stop."""
     return StoppedCall(
         call_id=call.id,
         state=call.state,
         outcome=call.outcome,
         cause=cause_out(call.cause),
         ended_at=iso_ms_or_none(call.ended_at),
-        stop=stop_out(call),
+        stop=stop_out(call, timers, farewell),
         proof=steps(call.proof),
     )
 
 
-def stop_out(call: Call) -> StopOut:
-    """Return the record of the first stop, or that there was none to make."""
-    stop, proof = call.stop, call.proof
+def stop_out(call: Call, timers: Sequence[CallTimer] = (), farewell: Farewell | None = None) -> StopOut:
+    """Return the record of the first stop, or of the graceful one that is being carried out, or that there was none."""
+    stop, proof, promise = call.stop, call.proof, _of_kind(timers, TimerKind.FAREWELL)
+    if not call.is_over and promise is not None:
+        return _winding_down(promise)
     return StopOut(
-        result=STOP_RESULT[stop.result] if stop else "already_ended",
+        result=result_of_end(call),
         requested_at=iso_ms_or_none(stop.requested_at if stop else None),
         requested_by=stop.cause.initiator if stop else None,
         reason=stop.cause.reason if stop else None,
         text=stop.cause.text if stop else None,
+        deadline_at=None,
+        farewell=stop.farewell if stop else farewell,
         bye_sent_at=iso_ms_or_none(proof.bye_sent_at if proof else None),
         confirmed_at=iso_ms_or_none(proof.confirmed_at if proof else None),
     )
+
+
+def result_of_end(call: Call) -> EndWord:
+    """Return how the stop of a call stands, `already_ended` for a call that ended without one."""
+    return STOP_RESULT[call.stop.result] if call.stop else "already_ended"
+
+
+def farewell_of(log: Sequence[Event]) -> Farewell | None:
+    """Return what became of the farewell that a graceful stop asked for, by the log of a call that ended by itself."""
+    if not any(event.type is EventType.FAREWELL_STARTED for event in log):
+        return None
+    said = next((event.data["farewell"] for event in log if event.type is EventType.CONVERSATION_ENDED), None)
+    return next((word for word in get_args(Farewell) if word == said), "skipped")
 
 
 def cause_out(cause: Cause | None) -> CauseOut | None:
@@ -132,6 +155,25 @@ def transcript(call: Call, events: list[Event]) -> Transcript:
 def event_out(event: Event) -> EventOut:
     """Return one line of a call's log."""
     return EventOut(seq=event.seq, at=iso_ms(event.at), type=event.type.value, data=_texts(event.data))
+
+
+def _winding_down(promise: CallTimer) -> StopOut:
+    """Return a graceful stop whose farewell is not over."""
+    return StopOut(
+        result="winding_down",
+        requested_at=iso_ms(promise.set_at),
+        requested_by=promise.cause.initiator,
+        reason=promise.cause.reason,
+        text=promise.cause.text,
+        deadline_at=iso_ms(promise.at),
+        farewell=None,
+        bye_sent_at=None,
+        confirmed_at=None,
+    )
+
+
+def _of_kind(timers: Sequence[CallTimer], kind: TimerKind) -> CallTimer | None:
+    return next((timer for timer in timers if timer.kind is kind), None)
 
 
 def _turn(data: dict[str, Any]) -> TurnOut:

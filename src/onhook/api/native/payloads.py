@@ -13,6 +13,10 @@ EVENTS = tuple(kind.value for kind in EventType)
 """Every name that can be subscribed to: those of the log."""
 
 
+TIMED = {"stop_at", "stop_at_set_by", "stop_at_reason"}
+"""What a call's timers say of it at this moment, not as it was then: the log tells when a stop was scheduled."""
+
+
 def wants(names: tuple[str, ...] = EVENTS) -> dict[EventType, tuple[str, ...]]:
     """Return what an endpoint that subscribed to `names` is to be sent."""
     return {kind: (kind.value,) for kind in EventType if kind.value in names}
@@ -35,6 +39,6 @@ def render(
         "call_id": call.id,
         "seq": told.seq,
         "data": told.data,
-        "call": call_out(call).model_dump(mode="json"),
+        "call": call_out(call).model_dump(mode="json", exclude=TIMED),
     }
     return msgspec.json.encode(body)

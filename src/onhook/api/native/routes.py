@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from starlette.requests import Request
 
 from onhook.api.auth import services_of
-from onhook.api.native import audit, calls, config, conversations, dial_blocks, events, metrics, stops, webhooks
+from onhook.api.native import audit, calls, config, conversations, dial_blocks, events, metrics, stops, timers, webhooks
 from onhook.api.native.schemas import Ready
 
 public = APIRouter(tags=["health"])
@@ -28,6 +28,7 @@ async def readyz(request: Request, response: Response) -> Ready:
 
 ROUTERS = (
     calls.router,
+    timers.router,
     stops.router,
     dial_blocks.router,
     conversations.router,

@@ -1,4 +1,4 @@
-"""The bodies of our own API. Times are ISO 8601 UTC to the millisecond; spans are integers of milliseconds."""
+"""The bodies of our own API, but those about calls (`call_schemas`). Times are ISO 8601 UTC, spans ms."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,9 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect, Direction
-from onhook.calls.causes import Outcome, Reason
-from onhook.calls.proof import Method, Result
-from onhook.calls.states import State
+from onhook.store.scopes import Scope
 from onhook.store.scopes import Scope
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -32,43 +30,6 @@ class Request(BaseModel):
 
 
 # --- requests ----------------------------------------------------------------------------------------
-
-
-class CreateCall(Request):
-    """Dial `to_number` with an agent, from one of our numbers; either leads to the other."""
-
-    to_number: str = Field(min_length=1, examples=["+12025550100"])
-    agent_id: str | None = None
-    from_number: str | None = None
-    delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
-    max_duration_ms: MaxDuration | None = None
-    ring_timeout_ms: RingTimeout | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    variables: dict[str, str] = Field(
-        default_factory=dict, max_length=100, description="Fill the `{{placeholders}}` of the agent's texts"
-    )
-    sip_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-
-
-class StopCall(Request):
-    """Why, and how long to wait for the proof."""
-
-    reason: Line | None = Field(default=None, description="Free text, kept with the cause")
-    wait_ms: Annotated[int, Field(ge=0, le=5_000)] | None = Field(
-        default=None, description="The server's default when absent"
-    )
-
-
-class CallsQuery(Request):
-    """Which calls to list."""
-
-    limit: Annotated[int, Field(ge=1, le=1000)] = 50
-    cursor: str | None = Field(default=None, description="`next` of the page before")
-    state: State | None = None
-    agent_id: str | None = None
-    direction: Direction | None = None
-    search: str | None = Field(default=None, description="Part of a number, of the id or of the SIP Call-ID")
-    order: Literal["newest", "oldest"] = "newest"
 
 
 class PutAgent(Request):
@@ -125,185 +86,6 @@ class CreateKey(Request):
 
 
 # --- responses ---------------------------------------------------------------------------------------
-
-
-class CauseOut(BaseModel):
-    """Who ended the call, why, and in which protocol words."""
-
-    initiator: str
-    reason: Reason
-    sip_status: int | None
-    q850: int | None
-    text: str | None
-
-
-class Step(BaseModel):
-    """One SIP transaction that ended the call, or tried to; equal to what a capture shows."""
-
-    method: str
-    cseq: int
-    sent: bool
-    at: str
-    count: int
-    last_at: str | None
-    status: int | None
-    answered_at: str | None
-    remote_tag: str | None
-
-
-class StopOut(BaseModel):
-    """The first stop of a call, as it stands now; `already_ended` when the call had ended without one."""
-
-    result: Literal["confirmed", "pending", "unconfirmed", "already_ended"]
-    requested_at: str | None
-    requested_by: str | None
-    reason: Reason | None
-    text: str | None
-    bye_sent_at: str | None
-    confirmed_at: str | None
-
-
-class CallOut(BaseModel):
-    """A call, with everything that is known of it."""
-
-    call_id: str
-    sip_call_id: str
-    dialect: Dialect
-    direction: Direction
-    agent_id: str
-    trunk_id: str
-    from_number: str
-    to_number: str
-    state: State
-    outcome: Outcome | None
-    cause: CauseOut | None
-    created_at: str
-    updated_at: str
-    dial_at: str | None
-    deadline_at: str | None
-    dialed_at: str | None
-    ringing_at: str | None
-    answered_at: str | None
-    answered_on_wire_at: str | None
-    ended_at: str | None
-    stop_requested_at: str | None
-    bye_sent_at: str | None
-    confirmed_at: str | None
-    duration_ms: int
-    wire_duration_ms: int | None
-    billable: bool
-    stop: StopOut | None
-    proof_result: Result | None
-    proof_method: Method | None
-    proof: list[Step]
-    metadata: dict[str, Any]
-    context: dict[str, Any]
-
-
-class CallPage(BaseModel):
-    """A page of calls; `next` is the cursor of the page after it."""
-
-    items: list[CallOut]
-    next: str | None
-
-
-class StoppedCall(BaseModel):
-    """A stop's answer."""
-
-    call_id: str
-    state: State
-    outcome: Outcome | None
-    cause: CauseOut | None
-    ended_at: str | None
-    stop: StopOut
-    proof: list[Step]
-
-
-class EventOut(BaseModel):
-    """One line of a call's log; `seq` counts without a gap."""
-
-    seq: int
-    at: str
-    type: str
-    data: dict[str, Any]
-
-
-class Moments(BaseModel):
-    """When what happened; null for what did not, or is not known yet. Those of the wire are what a capture shows.
-
-    `answered_at` is the first 2xx, even one that crossed a stop; `end_sent_at` our first CANCEL or BYE, or our
-    refusal of a call to us. The last packets of audio are known once the call has ended.
-    """
-
-    created_at: str
-    dialed_at: str | None
-    first_provisional_at: str | None
-    ringing_at: str | None
-    answered_at: str | None
-    stop_requested_at: str | None
-    last_audio_sent_at: str | None
-    end_sent_at: str | None
-    bye_sent_at: str | None
-    confirmed_at: str | None
-    last_audio_received_at: str | None
-    ended_at: str | None
-
-
-class Spans(BaseModel):
-    """How long was between two moments, in ms; null where one of them is.
-
-    `talk` is from the answer to the end, `wire` from the first 2xx to the confirmation: what a carrier may bill.
-    """
-
-    dial_to_ringing: int | None
-    dial_to_answer: int | None
-    stop_to_silence: int | None
-    stop_to_wire: int | None
-    stop_to_bye: int | None
-    stop_to_confirmed: int | None
-    talk: int
-    wire: int | None
-
-
-class Timeline(BaseModel):
-    """What happened to a call, in order."""
-
-    call_id: str
-    state: State
-    moments: Moments
-    spans_ms: Spans
-    events: list[EventOut]
-
-
-class WordOut(BaseModel):
-    """A word; ms since the answer."""
-
-    word: str
-    start_ms: int
-    end_ms: int
-
-
-class TurnOut(BaseModel):
-    """What one side said in one go; ms since the answer.
-
-    `interrupted` says that the caller spoke over it, `latency_ms` how long the caller had waited for it. Words are
-    there where the agent's recogniser tells them.
-    """
-
-    role: Literal["agent", "user"]
-    text: str
-    start_ms: int
-    end_ms: int
-    interrupted: bool
-    latency_ms: int | None
-    words: list[WordOut]
-
-
-class Transcript(BaseModel):
-    """What was said on a call so far."""
-
-    call_id: str
-    turns: list[TurnOut]
 
 
 class AgentOut(BaseModel):
