@@ -22,6 +22,8 @@ from onhook.calls.causes import BY_STATUS, REGISTRY
 from onhook.calls.states import mermaid
 from onhook.cli import app
 from onhook.cli.common import MEANINGS
+from onhook.metrics.catalog import CATALOG
+from onhook.metrics.histogram import STOP_BOUNDS_S, TALK_BOUNDS_S, TICK_BOUNDS_S
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -95,6 +97,28 @@ Bodies and signatures: [The Anunzi/Retell API](anunzi.md#webhooks).
 {anunzi}
 """
 
+METRICS = """# Metrics
+
+Generated from `src/onhook/metrics/catalog.py` by `docs/generate.py`. How to read them, and who may:
+[Watch onhook](../how-to/watch-onhook.md). Rules for alerts: [alerts.yml](alerts.yml).
+
+`GET /metrics` has these and, under `process_`, what the operating system says of the process. Times are in seconds.
+
+| metric | kind | labels | meaning |
+| --- | --- | --- | --- |
+{metrics}
+
+Histograms have `_bucket`, `_sum` and `_count`. Their bounds:
+
+| histogram | bounds (s) |
+| --- | --- |
+| stops | {stop} |
+| replies, interruptions | {talk} |
+| ticks | {tick} |
+
+No label holds a phone number, an id or anything else that grows with the number of calls.
+"""
+
 CLI = """# The command line
 
 Generated from `src/onhook/cli` by `docs/generate.py`. Every command has `--help`. Settings come from the environment
@@ -150,6 +174,16 @@ def webhook_events() -> str:
         anunzi_count=len(retell),
         anunzi="\n".join(retell),
     )
+
+
+def metrics() -> str:
+    """Return the page about metrics."""
+    rows = [
+        f"| `{name}` | {metric.kind} | {_words(metric.labels)} | {metric.meaning} |" for name, metric in CATALOG.items()
+    ]
+    bounds = {"stop": STOP_BOUNDS_S, "talk": TALK_BOUNDS_S, "tick": TICK_BOUNDS_S}
+    texts = {name: ", ".join(f"{bound:g}" for bound in values) for name, values in bounds.items()}
+    return METRICS.format(metrics="\n".join(rows), **texts)
 
 
 def cli() -> str:
@@ -236,6 +270,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "causes.md": causes,
     "webhook-events.md": webhook_events,
     "cli.md": cli,
+    "metrics.md": metrics,
 }
 
 

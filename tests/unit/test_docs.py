@@ -50,7 +50,7 @@ def links(page: Path) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", text)
 
 
-@pytest.mark.parametrize("name", ["states.md", "causes.md", "webhook-events.md", "cli.md"])
+@pytest.mark.parametrize("name", ["states.md", "causes.md", "webhook-events.md", "cli.md", "metrics.md"])
 def test_a_generated_page_is_what_the_code_says_now(name: str) -> None:
     page = generate().PAGES[name]()
     assert (DOCS / "reference" / name).read_text() == page, "run python docs/generate.py"
