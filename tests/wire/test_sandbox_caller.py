@@ -7,6 +7,7 @@ import pytest
 
 from onhook.lines.sandbox import NUMBERS, CallerState, OutgoingCall, Plan, SandboxCaller, SandboxCarrier, run_call
 from onhook.lines.sandbox.numbers import PASSWORD, USERNAME
+from onhook.testing.clock import ManualClock
 
 pytestmark = pytest.mark.wire
 
@@ -108,3 +109,17 @@ async def test_the_program_hangs_up_when_it_is_told_to_leave(pair: Pair) -> None
         await calling
     assert [line.split()[-1] for line in printed[-2:]] == ["BYE", "200"]
     assert pair.carrier.live_dialogs() == 0
+
+
+async def test_a_call_to_nobody_is_over_after_64_t1() -> None:
+    clock = ManualClock()
+    caller = SandboxCaller(clock=clock)
+    await caller.start()
+    host, port = caller.address  # nobody takes INVITEs there
+    call = await caller.call(f"sip:+1@{host}:{port}")
+    clock.advance(31.9)
+    assert call.state is CallerState.CALLING
+    clock.advance(0.2)
+    assert (call.state, call.final, call.faults) == (CallerState.OVER, None, ["our INVITE was never answered"])
+    await caller.close()
+    assert clock.pending == 0

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -57,20 +58,40 @@ def phone(
     host: str = typer.Option("127.0.0.1", help="IPv4 address to listen on; callers must reach it."),
     port: int = typer.Option(5070, help="UDP port to listen on."),
     quiet: bool = typer.Option(False, "--quiet", help="Do not print what happens."),
+    call: str | None = typer.Option(None, "--call", metavar="URI", help="Do not listen: call this SIP URI, once."),
+    caller: str = typer.Option("+12025550177", "--from", metavar="NUMBER", help="The number that --call shows."),
+    tcp: bool = typer.Option(False, "--tcp", help="Make --call over TCP."),
     supervised: bool = typer.Option(False, "--supervised", hidden=True),
 ) -> None:
-    """Run the sandbox carrier: a SIP far end that misbehaves on demand, by the last two digits dialled."""
+    """Run the sandbox carrier, a SIP far end that misbehaves on demand, by the last two digits dialled; or call."""
     from onhook.lines.sandbox import run_phone  # noqa: PLC0415
 
     if supervised:
         leave_with_supervisor()
     printer = (lambda _line: None) if quiet else typer.echo
+    if call is not None:
+        _call(call, caller, host, "tcp" if tcp else "udp", printer)
+        return
     try:
         uvloop.run(run_phone(host, port, printer))
     except KeyboardInterrupt:
         sys.exit(0)
     except (OSError, ValueError) as error:
         fail(f"cannot listen on {host}:{port}: {error}")
+
+
+def _call(uri: str, caller: str, host: str, transport: str, printer: Callable[[str], None]) -> None:
+    """Make one call, and leave with `NOT_DONE` when it is not answered."""
+    from onhook.lines.sandbox import Plan, run_call  # noqa: PLC0415 (the supervisor stays light)
+
+    try:
+        status = uvloop.run(run_call(uri, Plan(from_number=caller), transport, host, printer))
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except (OSError, ValueError) as error:
+        fail(f"cannot call {uri}: {error}")
+    if status != 200:
+        fail(f"not answered: {status}" if status else "no answer at all")
 
 
 def demo(

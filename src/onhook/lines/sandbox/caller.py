@@ -23,6 +23,8 @@ from onhook.lines.sandbox.uas import (
 
 __all__ = ["CallerState", "OutgoingCall", "Plan", "SandboxCaller"]
 
+NOWHERE: Address = ("", 0)
+
 
 class SandboxCaller:
     """Calls SIP URIs. `await start()`, then `call = await caller.call("sip:+1202...@host:port")`.
@@ -51,8 +53,14 @@ class SandboxCaller:
         return self._address
 
     async def call(self, uri: str, plan: Plan | None = None) -> OutgoingCall:
-        """Call `uri`; its INVITE has left when this returns. Raises `OSError` when nobody listens there (TCP)."""
-        await self._sockets.reach(place_of(uri, self._address))
+        """Call `uri`; its INVITE has left when this returns.
+
+        Raises `ValueError` for a URI without an IPv4 address, `OSError` when nobody listens there (TCP).
+        """
+        place = place_of(uri, NOWHERE)
+        if place == NOWHERE:
+            raise ValueError(f"not a SIP URI with an IPv4 address: {uri!r}")
+        await self._sockets.reach(place)
         call = OutgoingCall(self, uri, plan or Plan())
         self.calls[call.call_id] = call
         call.dial()

@@ -179,19 +179,19 @@ NUMBERS: tuple[Number, ...] = (
         "22",
         "says yes",
         'Answers; after each of the caller\'s first two prompts somebody says "yes".',
-        lines=(Line(When.AFTER_A_PROMPT, 0.8, say="yes"), Line(When.AFTER_A_PROMPT, 0.8, say="yes")),
+        lines=(Line(When.AFTER_A_PROMPT, 1.2, say="yes"), Line(When.AFTER_A_PROMPT, 1.2, say="yes")),
     ),
     Number(
         "23",
         "says goodbye",
         'Answers; after the caller\'s first prompt somebody says "goodbye", after the second "yes".',
-        lines=(Line(When.AFTER_A_PROMPT, 0.8, say="goodbye"), Line(When.AFTER_A_PROMPT, 0.8, say="yes")),
+        lines=(Line(When.AFTER_A_PROMPT, 1.2, say="goodbye"), Line(When.AFTER_A_PROMPT, 1.2, say="yes")),
     ),
     Number(
         "24",
         "presses 1",
         "Answers; after each of the caller's first two prompts somebody presses 1.",
-        lines=(Line(When.AFTER_A_PROMPT, 0.8, press="1"), Line(When.AFTER_A_PROMPT, 0.8, press="1")),
+        lines=(Line(When.AFTER_A_PROMPT, 1.2, press="1"), Line(When.AFTER_A_PROMPT, 1.2, press="1")),
     ),
     Number(
         "25",

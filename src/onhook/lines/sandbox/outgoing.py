@@ -296,8 +296,11 @@ class OutgoingCall:
         return write_sdp(Audio(host, self.echo.port, direction=direction), self._cseq)
 
     def _ask(self, request: Request, on_final: Callable[[Response, bool], None]) -> None:
-        silence = f"our {request.method} was never answered"
-        self._wire.request(request, self._hop(), on_final, lambda: self.faults.append(silence))
+        self._wire.request(request, self._hop(), on_final, lambda: self._unheard(request.method))
+
+    def _unheard(self, method: str) -> None:
+        self.faults.append(f"our {method} was never answered")
+        self._become(CallerState.OVER)
 
     def _reply(self, transaction: ServerTransaction, status: int, extra: Headers = (), body: bytes = b"") -> None:
         transaction.respond(response(transaction.request, status, tag=self.tag, extra=extra, body=body))

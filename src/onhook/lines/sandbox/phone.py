@@ -40,7 +40,7 @@ async def run_phone(host: str, port: int, printer: Callable[[str], None]) -> Non
 async def run_call(uri: str, plan: Plan, transport: str, host: str, printer: Callable[[str], None]) -> int:
     """Call `uri` and stay on the line until it ends; return the status that the call was answered or refused with.
 
-    When cancelled, hang up first. Raises `OSError` when nobody listens there.
+    That is 0 when there was no final response. When cancelled, hang up first. Raises as `SandboxCaller.call` does.
     """
     caller = SandboxCaller(host, transport=transport)
     await caller.start()
