@@ -2,7 +2,7 @@
 
 import typer
 
-from onhook.cli import blocks, calls, events, objects, serve, stops
+from onhook.cli import audit, blocks, calls, events, objects, serve, stops
 
 app = typer.Typer(
     name="onhook",
@@ -20,3 +20,4 @@ app.command("stop")(stops.stop)
 app.add_typer(stops.app, name="stops")
 app.add_typer(blocks.app, name="dial-blocks")
 app.add_typer(events.app, name="events")
+app.add_typer(audit.app, name="audit")

@@ -32,6 +32,7 @@ class Code(IntEnum):
     USAGE = 2
     NOT_CONFIRMED = 3
     NO_MATCH = 4
+    TAMPERED = 5
     CANNOT_START = CANNOT_START
     INTERRUPTED = 130
 
@@ -42,6 +43,7 @@ MEANINGS = {
     Code.USAGE: "the command line cannot be understood",
     Code.NOT_CONFIRMED: "stopped, but the far end of at least one call has not confirmed it in time",
     Code.NO_MATCH: "`stop`: no live call matches, and no dial block was asked for",
+    Code.TAMPERED: "`audit verify`: the audit log is not what it was; the findings say where",
     Code.CANNOT_START: "the configuration cannot be used, or an address is taken; trying again does not help",
     Code.INTERRUPTED: "left by Ctrl-C",
 }
