@@ -38,6 +38,7 @@ VOLATILE = (
     (r" +\d+ ms", " N ms"),
     (r" +\d+\.\d s\b", " N s"),
     (r"RTP \d+ sent, \d+ received", "RTP N sent, N received"),
+    (r"\d[\d,]* bytes", "N bytes"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\.\.\.[0-9a-f]{4}\b", "...LAST"),
     (r"data in \S+", "data in DIR"),

@@ -11,7 +11,9 @@ from tests.dialect.server_process import NEEDS_CURL, bare_environment
 pytestmark = pytest.mark.dialect
 
 DEMO = "$ make demo ARGS=--exit"
-SET_UP = "make demo   # set up, place three real calls on loopback, end them, prove it; then it is yours to try"
+SET_UP = (
+    "make demo   # set up, hold a conversation over real SIP on loopback, end calls, prove it; then it is yours to try"
+)
 NOT_RUN = {DEMO: "compared with a run of the demo below", SET_UP: "CI runs it (.ci/run)"}
 
 
