@@ -16,6 +16,7 @@ from onhook.control.live import LiveCalls
 from onhook.control.timers import StopTimers, stop_of
 from onhook.lines.engine import Engine, LegEnded
 from onhook.store.store import CallFilter, Due, Page, StopOrder, Store, StoreError
+from onhook.store.timers import DueTimer
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class Reconciler:
         due = await self._store.due(now, SWEPT_AT_ONCE)
         steps: list[Callable[[], Awaitable[object]]] = [
             self._ending.write_missed_stops,  # Before others: their causes came first.
-            lambda: self._stop_what_is_due(due, now),
+            lambda: self._fire_timers(due, now),
+            lambda: self._end_overdue(due, now),
             lambda: self._ending.carry_out(due.ending),
             lambda: self._dial(due.to_dial),
             self._store.erase_deleted_calls,
@@ -100,20 +102,28 @@ class Reconciler:
         await self._ending.carry_out([call for call in unsent if call.state is State.ENDING])
         return len(left)
 
-    async def _stop_what_is_due(self, due: Due, now: int) -> None:
-        """Stop every call whose timer or deadline has come, however many those are after a time away.
+    async def _fire_timers(self, due: Due, now: int) -> None:
+        """Stop the calls whose timers have come, however many those are after a time away. Raises `StoreError`.
 
-        Of a call that has both, the earlier is why it ends. Raises `StoreError`.
+        A call whose deadline came before its timer ends for that.
         """
         while True:
-            first = [one for one in due.timers if one.call.deadline_at is None or one.timer.at <= one.call.deadline_at]
-            refused = await _refusal_of(self._timers.fire(first))
-            await self._ending.end_many([_deadline(call, now) for call in due.overdue])
+            overdue = [one.call for one in due.timers if _is_overdue_since(one)]
+            refused = await _refusal_of(self._timers.fire(one for one in due.timers if not _is_overdue_since(one)))
+            await self._ending.end_many([_deadline(call, now) for call in overdue])
             if refused is not None:
                 raise refused
-            if max(len(due.timers), len(due.overdue)) < SWEPT_AT_ONCE:
+            if len(due.timers) < SWEPT_AT_ONCE:
                 return
-            due = await self._store.due(now, SWEPT_AT_ONCE)
+            due = await self._store.due(self._clock.now_ms(), SWEPT_AT_ONCE)
+
+    async def _end_overdue(self, due: Due, now: int) -> None:
+        """Stop the calls whose deadline has passed, however many those are. Raises `StoreError`."""
+        while True:
+            await self._ending.end_many([_deadline(call, now) for call in due.overdue])
+            if len(due.overdue) < SWEPT_AT_ONCE:
+                return
+            due = await self._store.due(self._clock.now_ms(), SWEPT_AT_ONCE)
 
     async def _dial(self, calls: Sequence[Call]) -> None:
         for call in calls:
@@ -173,7 +183,11 @@ async def _refusal_of(step: Awaitable[object]) -> StoreError | None:
     return None
 
 
+def _is_overdue_since(due: DueTimer) -> bool:
+    """Say whether a call's deadline had passed when its timer came."""
+    return due.call.deadline_at is not None and due.call.deadline_at < due.timer.at
+
+
 def _deadline(call: Call, now: int) -> StopOrder:
     """The stop that a stored deadline stands for."""
-    reason = Reason.MAX_DURATION if call.state is State.ANSWERED else Reason.RING_TIMEOUT
-    return StopOrder(call.id, Cause("timer", reason), now)
+    return StopOrder(call.id, Cause("timer", OVERDUE.get(call.state, Reason.RING_TIMEOUT)), now)
