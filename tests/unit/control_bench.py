@@ -1,6 +1,7 @@
 """Call control over the fakes: what the tests of `onhook.control` are written on."""
 
 import asyncio
+from typing import cast
 
 from onhook.calls.call import Call, Dialect
 from onhook.calls.causes import Cause, Reason
@@ -12,7 +13,7 @@ from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
 from onhook.control.timers import StopTimers
 from onhook.lines.engine import LegEvent, Tick
-from onhook.store.store import Agent, Environment, Number, StopOrder, TrunkRecord
+from onhook.store.store import Agent, Environment, Number, StopOrder, Store, TrunkRecord
 from onhook.testing.clock import ManualClock
 from onhook.testing.engine import FakeEngine
 from onhook.testing.store import MemoryStore
@@ -21,11 +22,14 @@ API = Cause("api_key:k1", Reason.API_STOP)
 
 
 class Bench:
-    """A whole call control with two tenants, `a` and `b`; only `a` has an agent and a number."""
+    """A whole call control with two tenants, `a` and `b`; only `a` has an agent and a number.
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
+    What fails or delays writes needs the store that is there unless another is given.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
         self.clock = ManualClock()
-        self.store = store or MemoryStore()
+        self.store = cast("MemoryStore", store or MemoryStore())
         self.engine = FakeEngine(self.clock)
         self.live = LiveCalls()
         self.ending = Ending(self.store, self.engine, self.clock, self.live)

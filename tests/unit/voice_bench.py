@@ -11,10 +11,11 @@ from onhook.agents.messages import Cue, CueKind, FromAgent, Play, Say
 from onhook.agents.port import AgentPort
 from onhook.calls.call import Call, CallDetails, DataStorage, Dialect, EventType
 from onhook.calls.causes import Cause, Reason
+from onhook.control.graceful import GracefulStops
 from onhook.control.place import PlaceOrder
 from onhook.lines.engine import Tick
 from onhook.relay import LineRelay
-from onhook.store.store import Agent
+from onhook.store.store import Agent, Store
 from onhook.testing.agents import FakeAgents, FakeSession
 from onhook.voice.conversations import Conversations, Voice
 from onhook.voice.ear import EarEvent
@@ -61,8 +62,15 @@ class FakeFile:
 class VoiceBench(Bench):
     """A node's call control and conversations; its one agent is `definition`, its ears are `ear`."""
 
-    def __init__(self, definition: AgentDefinition = SCRIPTED, *, has_ear: bool = True, **changes: Any) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        definition: AgentDefinition = SCRIPTED,
+        *,
+        has_ear: bool = True,
+        store: Store | None = None,
+        **changes: Any,
+    ) -> None:
+        super().__init__(store)
         self.definition = msgspec.structs.replace(definition, **changes)
         self.fault: str | None = None
         self.storage_setting: DataStorage = "everything"
@@ -77,6 +85,8 @@ class VoiceBench(Bench):
         self.relay.recorder = self.recorder
         self.conversations = self.relay.conversations = Conversations(self._voice())
         self.engine.report_to(self.relay)
+        self.ending.cut_farewell = self.conversations.cut_farewell
+        self.graceful = GracefulStops(self.store, self.clock, self.ending, self.timers, self.conversations)
 
     async def talk(self, **changes: Any) -> Call:
         """Place a call and have it answered, with its agent on it; `changes` are made to the agent's record."""
@@ -100,6 +110,7 @@ class VoiceBench(Bench):
 
     async def settled(self) -> None:
         """Wait until nothing is left to do before time moves on."""
+        await self.timers.rung()
         await self.conversations.settled()
         if self.ears_there.is_set():
             await self.conversations.ears.loaded()
