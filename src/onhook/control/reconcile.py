@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 SWEEP_S = 0.5
 SWEPT_AT_ONCE = 500
 """How much of each kind a sweep asks the store for at a time."""
+OVERDUE = {State.ANSWERED: Reason.MAX_DURATION, State.SCHEDULED: Reason.REGISTRATION_EXPIRED}
+"""What it means that a call's deadline has passed, but for one that rings or is about to."""
 RESTARTED = Cause("system", Reason.RESTART)
 
 
