@@ -75,6 +75,8 @@ class Sealer:
         last = await self._log.last_seal(environment_id)
         if not place.looked or last != place.last:
             await self._compare(environment_id, place)
+            place.last = last
+            await self._checkpoint(environment_id, place)  # Of an earlier life, or the one before all.
         entries = await self._log.unsealed_audit(environment_id, BATCH)
         seals = list(seals_of(entries, last))
         if seals:
