@@ -42,6 +42,9 @@ TALKOVER_EVENTS = (
 RETELL_EVENTS = ("call_started", "call_ended")
 """The webhooks that are shown, the last one of a call at the end."""
 
+LEFT_OUT = frozenset({"call.created", "call.dialed", "call.agent_started", "call.conversation_ended", "call.recording"})
+"""Events of a call that the tour does not show."""
+
 
 class _Tour(NamedTuple):
     """What the calls of the tour are made with; `retell_agent_id` is the agent whose webhooks are Retell's."""
@@ -78,7 +81,6 @@ async def run_demo(*, stay: bool) -> int:
 
 async def _give_tour(sandbox: SandboxFile, receiver: Receiver) -> None:
     say(f"onhook is up at {sandbox.base_url}, with a sandbox carrier behind it: real SIP and RTP on loopback.")
-    say(f"Its webhooks go to {receiver.url}, which checks their signatures.")
     async with httpx.AsyncClient(
         base_url=sandbox.base_url, headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=30
     ) as client:
@@ -138,8 +140,7 @@ async def _retell_tour(tour: _Tour) -> None:
     await _until(tour.client, call_id, "answered")
     await asyncio.sleep(TALK_S)
     answer = await _post(tour.client, f"/v2/stop-call/{call_id}")
-    say(f"   {answer.status_code} (no body)")
-    say(f"   Onhook-Proof: {answer.headers['onhook-proof']}")
+    say(f"   {answer.status_code} (no body), Onhook-Proof: {answer.headers['onhook-proof']}")
     await _follow(tour, call_id, CALL_LIMIT_S)
     await _show_webhooks(tour, call_id, RETELL_EVENTS[-1])
 
@@ -203,14 +204,20 @@ async def _follow(tour: _Tour, call_id: str, limit_s: float) -> None:
         call = (await tour.client.get(f"/v1/calls/{call_id}")).raise_for_status().json()
         timeline = (await tour.client.get(f"/v1/calls/{call_id}/timeline")).raise_for_status().json()
         lines = timeline_lines(call, timeline)
-        happened = len(lines) if call["state"] == "ended" else len(timeline["events"])
-        for line in lines[shown:happened]:
-            say(f"   {line}")
+        for line, event in zip(lines[shown:], timeline["events"][shown:], strict=False):
+            if _is_shown(event):
+                say(f"   {line}")
+        shown = len(timeline["events"])
         if call["state"] == "ended":
+            for line in lines[shown:]:
+                say(f"   {line}")
             return
-        shown = happened
         await asyncio.sleep(0.1)
     fail(f"call {call_id} did not end within {limit_s:.0f} s")
+
+
+def _is_shown(event: dict[str, Any]) -> bool:
+    return event["type"] not in LEFT_OUT and event["data"].get("status") != 100
 
 
 async def _show_webhooks(tour: _Tour, call_id: str, last_event: str) -> None:
