@@ -95,7 +95,7 @@ def test_every_toml_block_holds_settings_that_exist(page: Path) -> None:
 def test_every_onhook_command_that_a_page_names_exists(page: Path) -> None:
     known = {name for name, _ in generate().commands(app, "onhook")}
     groups = {name.rpartition(" ")[0] for name in known}
-    for named in re.findall(r"`onhook ([a-z]+(?: [a-z]+)?)", page.read_text()):
+    for named in re.findall(r"`onhook ([a-z-]+(?: [a-z-]+)?)", page.read_text()):
         words = f"onhook {named}"
         assert words in known | groups or words.rpartition(" ")[0] in known, words
 
