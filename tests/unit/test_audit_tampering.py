@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -91,7 +91,7 @@ DELETED_AND_CLOSED_UP: tuple[str, ...] = (
 TAIL: tuple[str, ...] = ("DELETE FROM audit WHERE seq > 8",)
 TAIL_AND_SEALS: tuple[str, ...] = (*TAIL, "DELETE FROM audit_seals WHERE seq > 8")
 
-TAMPERINGS: dict[str, tuple[tuple[str, ...], list[tuple[Kind, int | None]]]] = {
+TAMPERINGS: dict[str, tuple[Sequence[str], Sequence[tuple[Kind, int | None]]]] = {
     "another target": (("UPDATE audit SET target = 'call_x' WHERE seq = 3",), [(Kind.EDITED, 3)]),
     "another actor": (("UPDATE audit SET actor = 'operator' WHERE seq = 1",), [(Kind.EDITED, 1)]),
     "another time": (("UPDATE audit SET at = at + 1 WHERE seq = 12",), [(Kind.EDITED, 12)]),
@@ -143,7 +143,7 @@ TAMPERINGS: dict[str, tuple[tuple[str, ...], list[tuple[Kind, int | None]]]] = {
 
 @pytest.mark.parametrize(("statements", "findings"), TAMPERINGS.values(), ids=TAMPERINGS)
 async def test_it_is_found_and_told_with_its_entry(
-    world: World, statements: tuple[str, ...], findings: list[tuple[Kind, int | None]]
+    world: World, statements: Sequence[str], findings: Sequence[tuple[Kind, int | None]]
 ) -> None:
     world.edit(*statements)
     assert sorted(await world.found(), key=str) == sorted(findings, key=str)
