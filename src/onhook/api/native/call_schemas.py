@@ -126,7 +126,8 @@ class StopOut(BaseModel):
 
     `winding_down` is a call whose agent says its farewell; the call is live until that is over, or until `deadline_at`.
     `requested_at` is then when the farewell was asked for, and later when the call was cut off. `farewell` tells what
-    became of last words that were to be said: heard to their end, cut off, or never begun.
+    became of last words that were to be said: heard to their end, cut off, or never begun. `request_id` is the request
+    that asked for the stop, `bulk_id` the bulk stop that it belongs to.
     """
 
     result: StopWord
@@ -134,6 +135,8 @@ class StopOut(BaseModel):
     requested_by: str | None
     reason: Reason | None
     text: str | None
+    request_id: str | None
+    bulk_id: str | None
     deadline_at: str | None
     farewell: Farewell | None
     bye_sent_at: str | None

@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect, Direction
 from onhook.store.scopes import Scope
-from onhook.store.scopes import Scope
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """One line of text: what is written into logs, tables and SIP headers has no control characters."""
