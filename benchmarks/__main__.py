@@ -4,7 +4,17 @@ import subprocess
 import sys
 import time
 
-NAMES = ("start", "history", "group_commit", "end_call_cpu", "stop_to_bye", "stop_600", "calls_per_core", "webhooks")
+NAMES = (
+    "start",
+    "history",
+    "group_commit",
+    "end_call_cpu",
+    "stop_to_bye",
+    "stop_with_agent",
+    "stop_600",
+    "calls_per_core",
+    "webhooks",
+)
 LIMIT_S = 240
 
 

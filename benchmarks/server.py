@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmarks.http import Connection, request
 from onhook.provision import SandboxFile, read_sandbox
 
 START_LIMIT_S = 20.0
-ANSWER_LIMIT_S = 10.0
+ANSWER_LIMIT_S = 30.0
 
 
 class Server:
@@ -26,29 +26,49 @@ class Server:
         self.connection = Connection(self.port)
         self._sandbox = sandbox
 
-    def place(self) -> str:
-        """Place a call and wait until its row says that it is answered; return its id."""
-        agent = f"/api/v1/agents/{self._sandbox.agent_id}"
-        made = self._json("POST", f"{agent}/call", {"to": "+12025550100"})
-        call_id: str = made["data"]["id"]
-        deadline = time.monotonic() + ANSWER_LIMIT_S
-        while self._json("GET", f"/v1/calls/{call_id}")["state"] != "answered":
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"call {call_id} is not answered")
-            time.sleep(0.002)
+    def create_agent(self, kind: str, **settings: Any) -> str:
+        """Make an agent; return its id."""
+        body = {"name": kind, "kind": kind, "settings": settings, "published": True}
+        agent_id: str = self.ask("POST", "/v1/agents", body)["id"]
+        return agent_id
+
+    def place(self, agent_id: str | None = None) -> str:
+        """Place a call by an agent (the sandbox's) and wait until its row says that it is answered; return its id."""
+        agent_id = agent_id or self._sandbox.agent_id
+        order = {"to_number": "+12025550100", "from_number": self._sandbox.from_number, "agent_id": agent_id}
+        call_id: str = self.ask("POST", "/v1/calls", order)["call_id"]
+        self._wait(lambda: self.ask("GET", f"/v1/calls/{call_id}")["state"] == "answered")
         return call_id
 
-    def end_call(self, call_id: str) -> bytes:
-        """Compose the request that ends a call."""
-        path = f"/api/v1/agents/{self._sandbox.agent_id}/end-call"
+    def wait_for(self, call_id: str, event: str) -> None:
+        """Wait until an event is in a call's log."""
+        path = f"/v1/events?call_id={call_id}"
+        self._wait(lambda: event in [one["type"] for one in self.ask("GET", path)["items"]])
+
+    def end_call(self, call_id: str, agent_id: str | None = None) -> bytes:
+        """Compose the request that ends a call of an agent (the sandbox's)."""
+        path = f"/api/v1/agents/{agent_id or self._sandbox.agent_id}/end-call"
         return request("POST", path, self._sandbox.token, {"call_sid": call_id})
+
+    def stop_all(self) -> bytes:
+        """Compose the request that ends every call, and waits for the proofs."""
+        return request("POST", "/v1/stops", self._sandbox.token, {"selector": {"all": True}, "wait_ms": 5000})
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        """Look every 2 ms. Raises `TimeoutError`."""
+        deadline = time.monotonic() + ANSWER_LIMIT_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not so within {ANSWER_LIMIT_S:g} s")
+            time.sleep(0.002)
 
     def sip_call_id(self, call_id: str) -> str:
         """Return the SIP Call-ID of a call."""
-        found: str = self._json("GET", f"/v1/calls/{call_id}")["sip_call_id"]
+        found: str = self.ask("GET", f"/v1/calls/{call_id}")["sip_call_id"]
         return found
 
-    def _json(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Return the JSON that a request is answered with. Raises `RuntimeError` for an error."""
         status, answer = self.connection.exchange(request(method, path, self._sandbox.token, body))
         if status >= 300:
             raise RuntimeError(f"{method} {path}: {status} {answer.decode()}")

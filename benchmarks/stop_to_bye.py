@@ -38,7 +38,7 @@ def measure() -> Verdict:
         with server(directory / "data", ports.sip) as onhook:
             for _ in range(CALLS):
                 request = onhook.end_call(call_id := onhook.place())
-                stops.append(_stop_us(onhook, far_end, call_id, request))
+                stops.append(stop_us(onhook, far_end, call_id, request))
                 for _ in range(FLOORS_PER_CALL):
                     disk.append(fdatasync_us(file, PAGE))
                     trips.append(_trip_us(floor, request))
@@ -57,7 +57,8 @@ def measure() -> Verdict:
     )
 
 
-def _stop_us(onhook: Server, far_end: Child, call_id: str, request: bytes) -> float:
+def stop_us(onhook: Server, far_end: Child, call_id: str, request: bytes) -> float:
+    """Send the request that ends a call; return the us from its first byte to the BYE at the far end."""
     sip_call_id = onhook.sip_call_id(call_id)
     began = time.time_ns()
     status, body = onhook.connection.exchange(request)
