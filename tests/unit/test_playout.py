@@ -1,6 +1,7 @@
 """The play-out queue, and the packets it becomes."""
 
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -204,6 +205,21 @@ def test_a_flush_and_a_clear_echo_the_marks_as_cleared_in_their_order() -> None:
     assert playout.queued_ms == 0
     assert playout.next() == SILENCE
     assert playout.echoes == []
+
+
+def test_a_clear_takes_no_longer_for_five_minutes_than_for_nothing() -> None:
+    def quickest_us(frames: int) -> float:
+        took = []
+        for _ in range(20):
+            playout = Playout()
+            playout.play(bytes(160 * frames))
+            playout.mark("behind it")
+            began = time.perf_counter_ns()
+            playout.clear()
+            took.append((time.perf_counter_ns() - began) / 1000)
+        return min(took)
+
+    assert quickest_us(MAX_QUEUED_FRAMES) < 50 + quickest_us(0)
 
 
 def test_marks_take_no_time_and_no_room() -> None:

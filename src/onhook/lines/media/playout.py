@@ -33,15 +33,17 @@ class Playout:
     A mark behind a frame that is not full yet waits for that frame and does not cut it short.
     """
 
-    __slots__ = ("_digits", "_items", "_marks", "_tail", "_tail_marks", "echoes")
+    __slots__ = ("_digits", "_dropped", "_items", "_marks", "_tail", "_tail_marks", "echoes")
 
     def __init__(self) -> None:
         self.echoes: list[tuple[str, bool]] = []
         self._items: deque[bytes | Digit | Mark] = deque()
+        self._marks: deque[Mark] = deque()
+        """Those among the items, in their order."""
+        self._dropped = self._items
         self._tail = b""
         self._tail_marks: list[Mark] = []
         self._digits = 0
-        self._marks = 0
 
     def play(self, mulaw: bytes) -> None:
         """Append mu-law of any length; what does not fill a frame waits for more, or for its turn."""
@@ -63,7 +65,7 @@ class Playout:
 
     def mark(self, name: str) -> None:
         """Append a mark."""
-        if self._marks + len(self._tail_marks) >= MAX_QUEUED_MARKS:
+        if len(self._marks) + len(self._tail_marks) >= MAX_QUEUED_MARKS:
             self.echoes.append((name, True))
             return
         self._tail_marks.append(Mark(name))
@@ -102,30 +104,30 @@ class Playout:
     def flush(self) -> int:
         """Drop all audio and its marks, keep the keys; return the ms of audio dropped, a begun frame as a whole one."""
         self._end_frame()
-        dropped = len(self._items) - self._digits - self._marks
+        dropped = len(self._items) - self._digits - len(self._marks)
         self._drop_marks()
         self._items = deque(item for item in self._items if isinstance(item, Digit))
         return dropped * FRAME_MS
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop everything, in no time: the end of a call waits for this, and for no agent that has much to say."""
         self._end_frame()
         self._drop_marks()
-        self._items.clear()
+        self._dropped, self._items = self._items, deque()  # To free thousands of frames would take time, too.
         self._digits = 0
 
     @property
     def queued_ms(self) -> int:
         """How long the queue will take to play, in ms."""
-        frames = len(self._items) - self._digits - self._marks + bool(self._tail)
+        frames = len(self._items) - self._digits - len(self._marks) + bool(self._tail)
         return (frames + self._digits * _FRAMES_PER_DIGIT) * FRAME_MS
 
     def _reach(self, mark: Mark) -> None:
-        self._marks -= 1
+        self._marks.popleft()
         self.echoes.append((mark, False))
 
     def _append(self, frames: bytes) -> None:
-        room = max(0, MAX_QUEUED_FRAMES - len(self._items) + self._marks) * FRAME_BYTES
+        room = max(0, MAX_QUEUED_FRAMES - len(self._items) + len(self._marks)) * FRAME_BYTES
         self._items += [frames[at : at + FRAME_BYTES] for at in range(0, min(len(frames), room), FRAME_BYTES)]
 
     def _end_frame(self) -> None:
@@ -136,9 +138,9 @@ class Playout:
 
     def _release_tail_marks(self) -> None:
         self._items += self._tail_marks
-        self._marks += len(self._tail_marks)
+        self._marks += self._tail_marks
         self._tail_marks.clear()
 
     def _drop_marks(self) -> None:
-        self.echoes += [(item, True) for item in self._items if isinstance(item, Mark)]
-        self._marks = 0
+        self.echoes += [(mark, True) for mark in self._marks]
+        self._marks.clear()
