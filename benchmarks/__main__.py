@@ -12,6 +12,7 @@ NAMES = (
     "stop_to_bye",
     "stop_with_agent",
     "stop_600",
+    "bulk_stop",
     "calls_per_core",
     "webhooks",
 )

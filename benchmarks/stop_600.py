@@ -26,32 +26,33 @@ TALK_S = 1.0
 
 
 class Stopped:
-    """The times of one bulk stop, in ms from its call, each list in order."""
+    """The times of one bulk stop, in ms from its call, each list in order; `committed` is when that returned."""
 
     def __init__(self, byes: list[float], confirmed: list[float], committed: float) -> None:
         self.byes = sorted(byes)
         self.confirmed = sorted(confirmed)
         self.committed = committed
 
-    def verdict(self) -> Verdict:
+    def verdict(self, name: str, note: str) -> Verdict:
         """Compare with the limits; a BYE or a confirmation that never came misses by far."""
         if len(self.byes) < CALLS or len(self.confirmed) < CALLS:
             figure = f"only {len(self.byes)} BYEs and {len(self.confirmed)} confirmations of {CALLS}"
-            return Verdict("stop_600", figure, "all", float("inf"))
+            return Verdict(name, figure, "all", float("inf"))
         last_bye, most, last = self.byes[-1], self.confirmed[int(CALLS * MOST) - 1], self.confirmed[-1]
         return Verdict(
-            "stop_600",
+            name,
             f"BYEs in {last_bye:.0f} ms; 99 % confirmed in {most:.0f}, all in {last:.0f} ms",
             f"<= {BYES_MS:.0f} ms; {MOST_MS:.0f}, {ALL_MS:.0f} ms",
             max(last_bye / BYES_MS, most / MOST_MS, last / ALL_MS),
-            (f"first BYE after {self.byes[0]:.0f} ms, end_many returned after {self.committed:.0f} ms; {load()}",),
+            (f"first BYE after {self.byes[0]:.0f} ms, {note}",),
         )
 
 
 def measure() -> Verdict:
     """Place the calls, let them talk, stop them."""
     with child("far_end") as far_end:
-        return uvloop.run(_measure(far_end)).verdict()
+        stopped = uvloop.run(_measure(far_end))
+    return stopped.verdict("stop_600", f"end_many returned after {stopped.committed:.0f} ms; {load()}")
 
 
 async def _measure(far_end: Child) -> Stopped:
