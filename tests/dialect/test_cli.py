@@ -5,13 +5,13 @@ import json
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import httpx
 import pytest
+from tests.dialect.cli_sandbox import Sandbox, running_sandbox
 from tests.dialect.server_process import (
     NEEDS_CURL,
     bare_environment,
@@ -29,42 +29,12 @@ from onhook.store.store import Agent, ApiKey, R
 pytestmark = pytest.mark.dialect
 
 Run = Callable[..., CompletedProcess[str]]
-CALL_LIMIT_S = 10.0
-
-
-class Sandbox:
-    """A running `onhook serve --sandbox`, its directory and its environment."""
-
-    def __init__(self, cwd: Path, environment: dict[str, str]) -> None:
-        self.cwd = cwd
-        self.environment = environment
-        self.file = json.loads((cwd / "onhook-data" / "sandbox.json").read_text())
-        self.url: str = self.file["base_url"]
-        self.token: str = self.file["token"]
-
-    def run(self, *arguments: str) -> CompletedProcess[str]:
-        return onhook(arguments, self.cwd, self.environment)
-
-    def get(self, path: str, token: str | None = None) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {token or self.token}"})
-
-    def call(self, to_number: str, state: str) -> str:
-        """Place a call, wait until it is in `state`, return its id."""
-        body = {"from_number": self.file["from_number"], "to_number": to_number}
-        headers = {"Authorization": f"Bearer {self.token}"}
-        call_id: str = httpx.post(f"{self.url}/v1/calls", json=body, headers=headers).json()["call_id"]
-        deadline = time.monotonic() + CALL_LIMIT_S
-        while self.get(f"/v1/calls/{call_id}").json()["state"] != state:
-            assert time.monotonic() < deadline, f"{to_number} did not become {state}"
-        return call_id
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    cwd = tmp_path_factory.mktemp("sandbox")
-    environment = local_environment()
-    with serving(cwd, environment, "--sandbox"):
-        yield Sandbox(cwd, environment)
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
@@ -256,52 +226,6 @@ def test_calls_need_a_key(run: Run) -> None:
 # --- a running server --------------------------------------------------------------------------------
 
 
-def test_calls_list_show_and_stop(sandbox: Sandbox) -> None:
-    talking = sandbox.call("+12025550100", "answered")
-    ringing = sandbox.call("+12025550101", "ringing")
-    assert sandbox.run("calls", "list", "--live", "--ids").stdout.split() == [ringing, talking]
-    line = sandbox.run("calls", "list", "--limit", "1").stdout
-    assert re.fullmatch(rf"[-0-9T:.]+Z  {ringing}  \+12025550100 -> \+12025550101  ringing    -          -\n", line)
-
-    stopped = sandbox.run("calls", "stop", talking, ringing, "--reason", "closing time")
-    assert stopped.returncode == 0
-    assert stopped.stdout == f"{talking}  ended  completed  confirmed\n{ringing}  ended  canceled  confirmed\n"
-    assert sandbox.get(f"/v1/calls/{talking}").json()["cause"]["text"] == "closing time"
-    assert sandbox.run("calls", "list", "--live").stdout == ""
-    assert talking in sandbox.run("calls", "list").stdout
-
-    shown = sandbox.run("calls", "show", talking).stdout.splitlines()
-    assert shown[0].split()[1] == talking
-    assert any(re.search(r"call\.stop_requested +api_stop by api_key:key_", line) for line in shown)
-    assert re.search(r"BYE \(CSeq \d+\) sent once at \d+ ms, answered 200 at \d+ ms", shown[-1])
-
-
-def test_a_stop_of_an_ended_call_is_no_error(sandbox: Sandbox) -> None:
-    call_id = sandbox.call("+12025550102", "ended")
-    stopped = sandbox.run("calls", "stop", call_id)
-    assert (stopped.returncode, stopped.stdout) == (0, f"{call_id}  ended  busy  already_ended\n")
-
-
-def test_a_stop_that_is_not_confirmed_yet_exits_with_3(sandbox: Sandbox) -> None:
-    call_id = sandbox.call("+12025550110", "answered")
-    stopped = sandbox.run("calls", "stop", call_id, "--wait", "0.1")
-    assert (stopped.returncode, stopped.stdout) == (3, f"{call_id}  ending  completed  pending\n")
-
-
-def test_an_unknown_call_does_not_keep_the_others_from_being_stopped(sandbox: Sandbox) -> None:
-    call_id = sandbox.call("+12025550100", "answered")
-    stopped = sandbox.run("calls", "stop", "call_none", call_id)
-    assert stopped.returncode == 1
-    assert stopped.stderr == "onhook: call_none: 404: There is no such call in this environment.\n"
-    assert stopped.stdout == f"{call_id}  ended  completed  confirmed\n"
-
-
-def test_an_unknown_call_is_told_with_exit_code_1(sandbox: Sandbox) -> None:
-    shown = sandbox.run("calls", "show", "call_none")
-    assert (shown.returncode, shown.stdout) == (1, "")
-    assert shown.stderr == "onhook: 404: There is no such call in this environment.\n"
-
-
 def test_a_wrong_token_is_told_with_exit_code_1(sandbox: Sandbox) -> None:
     refused = sandbox.run("calls", "list", "--token", "key_wrong")
     assert refused.returncode == 1
@@ -418,6 +342,7 @@ def test_a_demo_that_is_cut_short_takes_its_server_with_it(tmp_path: Path) -> No
 def test_help_names_the_commands(run: Run) -> None:
     helped = run("--help")
     assert helped.returncode == 0
-    for command in ("serve", "phone", "demo", "doctor", "keys", "agents", "numbers", "trunks", "calls"):
+    configured = ("serve", "phone", "demo", "doctor", "keys", "agents", "numbers", "trunks")
+    for command in (*configured, "calls", "stop", "stops", "dial-blocks", "events"):
         assert re.search(rf"^\W*{command}\b", helped.stdout, re.MULTILINE)
     assert not re.search(r"^\W*node\b", helped.stdout, re.MULTILINE)

@@ -150,6 +150,9 @@ def stop_at(
     if as_json:
         print_json(call)
         return
+    if call["stop"] is not None:
+        typer.echo(stop_line(call, _result(call)))
+        return
     typer.echo(f"{call_id}  {call['state']}  stop at {call['stop_at'] or '-'}")
 
 

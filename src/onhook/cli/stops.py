@@ -1,6 +1,7 @@
 """`onhook stop` and `onhook stops`: many calls by one order, with a ledger of what became of each."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def list_stops(
         return
     for one in found["items"]:
         meant = selector_words(one["selector"], numbers=numbers) + (" --dry-run" if one["dry_run"] else "")
+        meant += f"  {one['reason']}" if one["reason"] else ""
         typer.echo(f"{one['requested_at']}  {one['id']}  {one['matched']:>5} calls  by {one['requested_by']}  {meant}")
 
 
@@ -118,11 +120,8 @@ def _ask_first(server: Remote, body: dict[str, Any]) -> None:
     question = f"Stop {_calls(ledger['matched'])}" + (f" ({states})" if states else "")
     if body["block_dials"]:
         question += ", and let no more of this kind be dialled"
-    try:
-        agreed = typer.confirm(f"{question}?", err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
+    typer.echo(f"{question}? [y/N] ", nl=False, err=True)  # What is asked is no result: standard output stays clean.
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         fail("nothing was stopped; answer y, or give --yes")
 
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import typer
 
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+PART = re.compile(f"({NUMBER})(ms|s|m|h|d)")
 
 
 def span(text: str) -> int:
     """Return a span in ms: `500ms`, `5s`, `1h30m`; a bare number counts seconds. A bad one is a usage error."""
-    written = text if text[-1:].isalpha() else f"{text}s"
+    written = f"{text}s" if re.fullmatch(NUMBER, text) else text
     if re.fullmatch(f"(?:{PART.pattern})+", written) is None:
         raise typer.BadParameter(f"{text!r} is no span of time: write 500ms, 5s, 10m, 1h30m")
     return round(sum(float(number) * UNIT_MS[unit] for number, unit in PART.findall(written)))
@@ -26,8 +27,9 @@ def moment_or_span(text: str) -> dict[str, str | int]:
         return {"after_ms": span(text[1:])}
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        utc = at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text!r} is no moment: write +5m, or 2026-11-20T15:00:00Z") from error
     if at.tzinfo is None:
         raise typer.BadParameter(f"{text} needs a time zone: write {text}Z for UTC, or {text}+01:00")
-    return {"at": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    return {"at": utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
