@@ -46,6 +46,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+async def some_metrics() -> bytes:
+    """Return metrics, as a node would."""
+    return b"onhook_build_info 1.0\n"
+
+
 class Tenant:
     """An environment with a published agent, a number, a trunk and a key."""
 
@@ -167,6 +172,7 @@ class Rig:
                 streams=streams or Streams(),
                 recordings=self.recordings,
                 public_url=self.public_url,
+                metrics=some_metrics,
             )
         )
 
