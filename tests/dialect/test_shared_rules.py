@@ -247,7 +247,7 @@ async def test_the_openapi_document_is_served_and_is_the_committed_one(memory_ri
 def test_our_own_errors_are_promised_as_the_problem_documents_that_they_are() -> None:
     responses = openapi_document("native")["paths"]["/v1/calls"]["post"]["responses"]
     errors = {status: list(one["content"]) for status, one in responses.items() if status != "201"}
-    statuses = ("400", "401", "404", "409", "413", "415", "422", "429", "503")
+    statuses = ("400", "401", "403", "404", "409", "413", "415", "422", "429", "503")
     assert errors == {status: ["application/problem+json"] for status in statuses}
 
 

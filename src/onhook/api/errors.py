@@ -102,7 +102,7 @@ def install_errors(app: FastAPI, wording: Wording, routers: Sequence[APIRouter])
     async def on_store(request: Request, error: StoreError) -> Response:
         # The route, not the path: that may hold a phone number.
         route, request_id = request.scope["route"].path, request_id_of(request)
-        logger.error("%s %s (%s): storage failed: %s", request.method, route, request_id, error)
+        logger.error("%s %s: storage failed: %s (request %s)", request.method, route, error, request_id)
         return respond(wording.storage_failed(request))
 
     @app.exception_handler(ApiError)

@@ -42,7 +42,7 @@ def _correct(operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
     for response in responses.values():
-        if response.get("content", {}).get("application/json") == PROBLEM:
+        if PROBLEM in response.get("content", {}).values():
             response["content"] = {"application/problem+json": PROBLEM}
 
 

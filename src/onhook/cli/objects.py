@@ -75,9 +75,9 @@ def list_keys(data: Path | None = DataOption, config: Path | None = ConfigOption
     """List the keys; tokens are not kept."""
     found = with_store(settings_or_exit(config, data), lambda store: store.find(ApiKey, None))
     for key in found:
-        scopes = " ".join(key.scopes) or "everything"
+        scopes = f"  only {' '.join(key.scopes)}" if key.scopes else ""
         state = f"revoked {moment(key.revoked_at)}" if key.revoked_at else f"created {moment(key.created_at)}"
-        typer.echo(f"{key.id}  ...{key.last4}  {state}  {key.name}  ({scopes})")
+        typer.echo(f"{key.id}  ...{key.last4}  {state}  {key.name}{scopes}")
 
 
 @keys.command("revoke")
