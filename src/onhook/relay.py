@@ -22,9 +22,13 @@ class LineRelay:
 
     recorder: EventSink
     conversations: Conversations
+    inbound: EventSink | None = None
+    """Takes the calls of far ends; without it they are left without an answer."""
 
     def on_event(self, event: LegEvent) -> None:
         """Pass on one event of one leg."""
+        if self.inbound is not None:
+            self.inbound.on_event(event)
         if isinstance(event, LegEnded):
             self.conversations.on_event(event)
             self.recorder.on_event(event)

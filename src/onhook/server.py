@@ -21,16 +21,21 @@ from onhook.audit.sealer import Sealer
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, SystemClock
 from onhook.control.bulk import BulkStopper
-from onhook.control.dial import Dialer
+from onhook.control.dial import Dialer, trunk_of
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
 from onhook.control.graceful import GracefulStops
+from onhook.control.inbound import Inbound
 from onhook.control.journal import StoreJournal
 from onhook.control.live import LiveCalls
+from onhook.control.peers import Peers, resolve
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
 from onhook.control.reconcile import Reconciler
+from onhook.control.register import Registrar
+from onhook.control.routing import Router
 from onhook.control.timers import StopTimers
+from onhook.lines.engine import Trunk
 from onhook.lines.media.pump import MediaPump
 from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
@@ -113,6 +118,9 @@ class Node:
         late_watch_s = sip.watch + 64 * sip.t1
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
         relay.recorder = self.recorder
+        self.registrar = Registrar(self.store, self.clock, self._check_agent)
+        self.peers = Peers(self.store, self.clock, secrets.decrypt, resolve, settings.inbound_allow)
+        self.inbound = relay.inbound = self._inbound()
         self.agents: AgentPort | None = agents
         self.pool: AgentPool | None = None
         self._opening_agents: asyncio.Task[AgentPort] | None = None
@@ -131,6 +139,7 @@ class Node:
         return Services(
             store=self.store,
             placer=self.placer,
+            registrar=self.registrar,
             ending=self.ending,
             clock=self.clock,
             secrets=self.secrets,
@@ -194,6 +203,15 @@ class Node:
             greeting=load_mulaw(GREETING),
         )
 
+    def _inbound(self) -> Inbound:
+        """Return what takes the calls of far ends."""
+
+        def trunk(record: TrunkRecord) -> Trunk | None:
+            return trunk_of(record, self.secrets.decrypt)
+
+        router = Router(self.store, self.peers, trunk, self._check_agent, self.settings.default_region)
+        return Inbound(self.store, self.engine, self.live, self.recorder, router)
+
     def _check_agent(self, agent: Agent) -> None:
         """Refuse an agent that could not be put on a call. Raises `DefinitionError`."""
         definition_of(agent, None, self.bot_urls)
@@ -221,8 +239,11 @@ class Node:
                 logger.warning("%d calls of an earlier life are being ended", left)
             await ensure_environment(self.store, self.clock)
             await ensure_trunk(self.store, self.settings, self.secrets, self.clock)
+            await self._take_calls(stack)
             await self._start_courier(stack)
-            jobs = [asyncio.create_task(job) for job in (self.reconciler.run(), self.recordings.run(), self.sealer.run())]
+            jobs = [
+                asyncio.create_task(job) for job in (self.reconciler.run(), self.recordings.run(), self.sealer.run())
+            ]
             try:
                 yield
             finally:
@@ -231,6 +252,13 @@ class Node:
                     job.cancel()
                 await asyncio.wait(jobs)
                 await self.sealer.seal_safely()
+
+    async def _take_calls(self, stack: contextlib.AsyncExitStack) -> None:
+        """Let the far ends of our trunks call us."""
+        await self.peers.refresh()
+        self.engine.trust(self.peers.find)
+        watching = asyncio.create_task(self.peers.run())
+        stack.callback(watching.cancel)
 
     async def _close_agents(self) -> None:
         """End the agent processes, if there are any."""
@@ -267,6 +295,7 @@ class Node:
 
         The calls come from our own directory, not from the store: that may be what is failing.
         """
+        self.inbound.close()
         self.dialer.close()
         now = self.clock.now_ms()
         cause = Cause("system", Reason.SHUTDOWN)

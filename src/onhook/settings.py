@@ -41,6 +41,7 @@ class Settings(BaseModel):
     stop_wait_ms: int = Field(default=1000, ge=0, le=30_000)
     secret_key: SecretStr | None = None
     dial_allow: tuple[str, ...] = ()
+    inbound_allow: tuple[str, ...] = ()
     default_region: str | None = Field(default=None, pattern="^[A-Z]{2}$")
     slow_client_s: float = Field(default=15.0, gt=0)
     max_body_bytes: int = Field(default=65_536, ge=1024)
@@ -66,7 +67,7 @@ class Settings(BaseModel):
             split_bind(value)
         return value
 
-    @field_validator("dial_allow", "agent_url_allow", mode="before")
+    @field_validator("dial_allow", "inbound_allow", "agent_url_allow", mode="before")
     @classmethod
     def _is_list(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -81,6 +82,13 @@ class Settings(BaseModel):
     def _is_sip_uri(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith("sip:"):
             raise ValueError("must look like sip:host:port;transport=udp")
+        return value
+
+    @field_validator("inbound_allow")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            ipaddress.ip_network(entry)  # A ValueError of its own says what is wrong.
         return value
 
     @field_validator("agent_url_allow")

@@ -20,13 +20,17 @@ from onhook.calls.call import Call, Dialect
 from onhook.calls.causes import Cause
 from onhook.clock import Clock, SystemClock
 from onhook.control.bulk import BulkStopper
-from onhook.control.dial import Dialer
+from onhook.control.dial import Dialer, trunk_of
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
 from onhook.control.graceful import GracefulStops
+from onhook.control.inbound import Inbound
 from onhook.control.live import LiveCalls
+from onhook.control.peers import Peers, resolve
 from onhook.control.place import DialPolicy, Placer
 from onhook.control.progress import ProgressRecorder
+from onhook.control.register import Registrar
+from onhook.control.routing import Router
 from onhook.control.timers import StopTimers
 from onhook.lines.engine import LegEvent, Tick
 from onhook.store.secrets import SecretBox, hash_token
@@ -75,12 +79,14 @@ class Tenant:
 
 
 class Relay:
-    """Hands the engine's events to the recorder; nobody listens to the audio."""
+    """Hands the engine's events to call control; nobody listens to the audio."""
 
-    def __init__(self, recorder: ProgressRecorder) -> None:
+    def __init__(self, recorder: ProgressRecorder, inbound: Inbound) -> None:
         self._recorder = recorder
+        self._inbound = inbound
 
     def on_event(self, event: LegEvent) -> None:
+        self._inbound.on_event(event)
         self._recorder.on_event(event)
 
     def on_audio(self, call_id: str, frame: bytes) -> None:
@@ -122,12 +128,21 @@ class Rig:
         self.timers = StopTimers(store, self.clock, self.ending)
         self.graceful = GracefulStops(store, self.clock, self.ending, self.timers, Silent())
         self.recorder = ProgressRecorder(store, self.ending, self.live, self.clock, late_watch_s=180.0)
-        self.engine.report_to(Relay(self.recorder))
         self.secrets = SecretBox(Fernet.generate_key())
+        self.peers = Peers(store, self.clock, self.secrets.decrypt, resolve, ("192.0.2.0/24",))
+        router = Router(
+            store,
+            self.peers,
+            lambda record: trunk_of(record, self.secrets.decrypt),
+            lambda agent: definition_of(agent, None),
+        )
+        self.inbound = Inbound(store, self.engine, self.live, self.recorder, router)
+        self.engine.report_to(Relay(self.recorder, self.inbound))
         self.dialer = Dialer(store, self.engine, self.clock, self.live, self.recorder.on_event, self.secrets.decrypt)
         self.placer = Placer(
             store, self.clock, DialPolicy(), self.dialer.start, lambda agent: definition_of(agent, None)
         )
+        self.registrar = Registrar(store, self.clock, lambda agent: definition_of(agent, None))
         self.transport = ScriptedTransport()
         requests = RequestMaker(store, self.secrets.decrypt, self.clock, "X-TalkOver-Signature")
         self.courier = Courier(store, self.transport, requests, renderers(), self.clock)
@@ -157,6 +172,7 @@ class Rig:
             Services(
                 store=self.store,
                 placer=self.placer,
+                registrar=self.registrar,
                 ending=self.ending,
                 clock=self.clock,
                 secrets=self.secrets,

@@ -55,6 +55,7 @@ def app_with(rig: Rig, conversations: Conversations) -> ASGIApp:
     services = Services(
         store=rig.store,
         placer=rig.placer,
+        registrar=rig.registrar,
         ending=rig.ending,
         clock=rig.clock,
         secrets=rig.secrets,

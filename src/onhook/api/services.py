@@ -14,6 +14,7 @@ from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
 from onhook.control.graceful import GracefulStops
 from onhook.control.place import Placer
+from onhook.control.register import Registrar
 from onhook.control.timers import StopTimers
 from onhook.store import audit_rules
 from onhook.store.audit import Act
@@ -64,6 +65,7 @@ class Services:
 
     store: Store
     placer: Placer
+    registrar: Registrar
     ending: Ending
     clock: Clock
     secrets: SecretBox

@@ -73,7 +73,7 @@ class Dialer:
         except StoreError:
             logger.exception("call %s is not dialled: its trunk cannot be read", call.id)
             record = None
-        trunk = None if record is None else self._trunk(record)
+        trunk = None if record is None else trunk_of(record, self._decrypt, self._force_uri)
         if trunk is None:
             self._report(self._not_dialled(call))
             return
@@ -87,25 +87,6 @@ class Dialer:
         )
         await self._engine.place(order)
 
-    def _trunk(self, record: TrunkRecord) -> Trunk | None:
-        try:
-            password = self._decrypt(record.password) if record.password else None
-        except SecretError:
-            logger.exception("the password of trunk %s cannot be read", record.id)
-            return None
-        return Trunk(
-            id=record.id,
-            uri=self._force_uri or record.uri,
-            username=record.username,
-            password=password,
-            from_user=record.from_user,
-            from_domain=record.from_domain,
-            number_format=record.number_format,
-            identity=record.identity,
-            send_reason_text=record.send_reason_text,
-            session_expires_s=record.session_expires_s,
-        )
-
     def _not_dialled(self, call: Call) -> LegEnded:
         now = self._clock.now_ms()
         return LegEnded(
@@ -114,3 +95,24 @@ class Dialer:
             proof=Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now),
             cause=Cause("system", Reason.TRANSPORT_FAILED),
         )
+
+
+def trunk_of(record: TrunkRecord, decrypt: Callable[[str], str], force_uri: str | None = None) -> Trunk | None:
+    """Return a trunk as the engine wants it; None when its password cannot be read."""
+    try:
+        password = decrypt(record.password) if record.password else None
+    except SecretError:
+        logger.exception("the password of trunk %s cannot be read", record.id)
+        return None
+    return Trunk(
+        id=record.id,
+        uri=force_uri or record.uri,
+        username=record.username,
+        password=password,
+        from_user=record.from_user,
+        from_domain=record.from_domain,
+        number_format=record.number_format,
+        identity=record.identity,
+        send_reason_text=record.send_reason_text,
+        session_expires_s=record.session_expires_s,
+    )

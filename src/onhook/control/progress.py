@@ -30,6 +30,7 @@ from onhook.store.store import Progress, Store, StoreError
 logger = logging.getLogger(__name__)
 
 Write = Callable[[], Awaitable[object]]
+CallEvent = Dialed | Provisional | Answered | DtmfReceived | LegEnded | ProofUpdated
 
 RETRY_S = 0.5
 """How long to wait before offering the store again what it refused."""
@@ -57,10 +58,30 @@ class ProgressRecorder:
         self._late_watch_s = late_watch_s
         self._queues: dict[str, deque[Write]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._disowned: set[str] = set()
+        """Legs that far ends started, and that no call is of."""
 
     def on_event(self, event: LegEvent) -> None:
         """Queue one event of one call."""
-        self._queue(event.call_id, self._writes(event))
+        match event:
+            case Incoming(call_id):
+                self.disown(call_id)
+            case LegEnded(call_id) if call_id in self._disowned:
+                self._disowned.remove(call_id)
+            case _:
+                self._queue(event.call_id, self._writes(event))
+
+    def own(self, call_id: str, write: Write, leg_id: str) -> None:
+        """Queue the write that makes a call of a leg, before all that will be reported of it.
+
+        The leg was told of as `leg_id`. A `StoreError` has the write tried again.
+        """
+        self._disowned.discard(leg_id)
+        self._queue(call_id, [write])
+
+    def disown(self, call_id: str) -> None:
+        """There is no call to this leg: nobody waits to hear of its end, not even a store that is away."""
+        self._disowned.add(call_id)
 
     def note(self, call_id: str, event_type: EventType, data: dict[str, Any]) -> None:
         """Queue a fact of the conversation, behind what the line has reported of this call so far.
@@ -101,7 +122,7 @@ class ProgressRecorder:
             queue.popleft()
         del self._queues[call_id]
 
-    def _writes(self, event: LegEvent) -> list[Write]:
+    def _writes(self, event: CallEvent) -> list[Write]:
         """Return what an event has us write, each a step of its own: what is written is not written again."""
         match event:
             case LegEnded(call_id, at, audio=audio):
@@ -116,8 +137,6 @@ class ProgressRecorder:
                 ]
             case Answered():
                 return [lambda: self._note_answer(event)]
-            case Incoming():
-                return []  # There is no call yet.
             case _:
                 return [lambda: self._store.record_progress(self._progress(event))]
 
@@ -151,6 +170,9 @@ class ProgressRecorder:
             case Provisional(call_id, at, status, ringing=False):
                 fields: dict[str, int | None] = {"first_provisional_at": at}
                 return Progress(call_id, at, EventType.PROVISIONAL, fields=fields, data={"status": status})
+            case Provisional(call_id, at, status) if self._began_ringing(call_id):
+                rung: dict[str, int | None] = {"first_provisional_at": at, "ringing_at": at}
+                return Progress(call_id, at, EventType.RINGING, fields=rung, data={"status": status})
             case Provisional(call_id, at, status):
                 return Progress(
                     call_id,
@@ -168,6 +190,11 @@ class ProgressRecorder:
                 return _answered(call_id, at, deadline, {"session_timer": session_timer})
             case DtmfReceived(call_id, at, digit, duration_ms):
                 return Progress(call_id, at, EventType.DTMF, data={"digit": digit, "duration_ms": duration_ms})
+
+    def _began_ringing(self, call_id: str) -> bool:
+        """True for a call that a far end makes: it rings from its beginning, and the 180 is ours."""
+        call = self._live.get(call_id)
+        return call is not None and call.state is State.RINGING
 
     async def _forget_snapshot(self, call_id: str) -> None:
         try:

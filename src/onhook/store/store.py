@@ -9,7 +9,7 @@ then holds is unknown to the caller, as it is for any commit that fails.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 import msgspec
 
@@ -71,7 +71,10 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class TrunkRecord(msgspec.Struct, frozen=True):
-    """A SIP trunk; `password` is encrypted. Fields as in `lines.engine.Trunk`."""
+    """A SIP trunk; the passwords are encrypted. Fields as in `lines.engine.Trunk`.
+
+    With an `inbound_username` calls from the trunk's addresses are taken only with its digest credentials.
+    """
 
     id: str
     environment_id: str
@@ -86,10 +89,16 @@ class TrunkRecord(msgspec.Struct, frozen=True):
     identity: bool = False
     send_reason_text: bool = False
     session_expires_s: int = 1800
+    inbound_username: str | None = None
+    inbound_password: str | None = None
 
 
 class Number(msgspec.Struct, frozen=True):
-    """A phone number of ours (E.164), bound to the agent that uses it and the trunk it lives on."""
+    """A phone number of ours (E.164), bound to the agents that use it and the trunk it lives on.
+
+    `agent_id` calls from it, `inbound_agent_id` takes its calls. Where there is none, `agent_id` takes them if it is an
+    agent of direction inbound.
+    """
 
     id: str
     environment_id: str
@@ -97,6 +106,7 @@ class Number(msgspec.Struct, frozen=True):
     trunk_id: str
     created_at: int
     agent_id: str | None = None
+    inbound_agent_id: str | None = None
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -116,6 +126,13 @@ class Agent(msgspec.Struct, frozen=True):
     ring_timeout_ms: int = 60_000
     kind: str = "greeting"
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def data_storage(self) -> DataStorage:
+        """How much may be kept of its calls."""
+        given = self.settings.get("data_storage_setting")
+        words: tuple[DataStorage, ...] = get_args(DataStorage)
+        return next((word for word in words if word == given), "everything")
 
 
 Record = Environment | ApiKey | TrunkRecord | Number | Agent | WebhookEndpoint | DialBlock | BulkStop
@@ -316,7 +333,7 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
     # calls
 
     async def create_call(self, call: Call, timer: CallTimer | None = None, by: Act | None = None) -> None:
-        """Insert a call in `scheduled`, `dialing` or `ringing` with its `call.created` event, and with `timer` set (`set_timer`).
+        """Insert a call in `scheduled`, `dialing` or `ringing` with its `call.created` event, and with `timer` set.
 
         Raises `ConflictError` for a taken id, `DialBlockedError` for a call in `dialing` that a dial block means,
         ValueError for a call that is over. One in `scheduled` is created, and waits for the block's release.

@@ -15,7 +15,7 @@ from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
-from onhook.lines.engine import Answered, Dialed, DtmfReceived, Engine, LegEnded, LegEvent, Tick
+from onhook.lines.engine import Answered, Dialed, DtmfReceived, Engine, LegEnded, LegEvent, Provisional, Tick
 from onhook.metrics.parts import TalkFigures
 from onhook.store.secrets import SecretError
 from onhook.store.store import Agent, StopOrder, Store, StoreError
@@ -133,7 +133,7 @@ class Conversations:
     def on_event(self, event: LegEvent) -> None:
         """Take one event of one leg."""
         match event:
-            case Dialed(call_id):
+            case Dialed(call_id) | Provisional(call_id):  # The second is the first of a call that a far end makes.
                 self._enter(call_id)
             case Answered(call_id):
                 self._on_answered(call_id)

@@ -1,11 +1,9 @@
 """From create-phone-call's body to a call: the agent, the order, the refusals."""
 
-from typing import get_args
-
 from onhook.api.anunzi.errors import failure
 from onhook.api.anunzi.schemas import CallTask
 from onhook.api.services import Caller
-from onhook.calls.call import CallDetails, DataStorage, Dialect
+from onhook.calls.call import CallDetails, Dialect
 from onhook.control.place import PlaceOrder
 from onhook.store.store import Agent
 
@@ -31,7 +29,7 @@ async def order_for(caller: Caller, from_number: str, task: CallTask, batch_call
             sip_headers=dict(task.custom_sip_headers or {}),
             batch_call_id=batch_call_id,
             agent_version=agent.version,
-            data_storage_setting=_storage_of(agent),
+            data_storage_setting=agent.data_storage,
         ),
     )
 
@@ -39,12 +37,6 @@ async def order_for(caller: Caller, from_number: str, task: CallTask, batch_call
 async def agent_by_id(caller: Caller, agent_id: str) -> Agent | None:
     """Return an agent of the caller's environment."""
     return await caller.store.get(Agent, agent_id, caller.environment_id)
-
-
-def _storage_of(agent: Agent) -> DataStorage:
-    """Return how much may be kept of an agent's calls."""
-    words: tuple[DataStorage, ...] = get_args(DataStorage)
-    return next((word for word in words if word == agent.settings.get("data_storage_setting")), "everything")
 
 
 async def _agent_for(caller: Caller, from_number: str, task: CallTask) -> Agent:
