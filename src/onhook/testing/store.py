@@ -65,7 +65,7 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
             if taken is not None and taken.id != record.id:
                 raise ConflictError(f"the number {record.number} is taken")
         if by is not None:
-            self._note(audit_rules.of_put(record, self._records.get((type(record), record.id)), by))
+            self._note(audit_rules.of_put(record, by, is_new=(type(record), record.id) not in self._records))
         self._set(record)
 
     async def get(self, kind: type[R], record_id: str, environment_id: str | None) -> R | None:
