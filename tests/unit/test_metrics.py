@@ -2,6 +2,9 @@
 
 import asyncio
 import re
+import socket
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from onhook.agents.messages import HangUp
 from onhook.calls.call import Call, Dialect, EventType
 from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Method, Proof, Result
@@ -18,6 +22,7 @@ from onhook.calls.states import State
 from onhook.calls.timeline import moments, spans
 from onhook.lines.engine import LegEnded
 from onhook.lines.media.pump import MediaPump
+from onhook.lines.sip.sdp import RemoteMedia
 from onhook.metrics import scrape
 from onhook.metrics.catalog import CATALOG
 from onhook.metrics.histogram import Histogram
@@ -28,9 +33,12 @@ from onhook.store.outbox import DeliveryState, WebhookEndpoint
 from onhook.store.records import DialBlock
 from onhook.store.store import StoreError
 from onhook.testing.calls import sample_call
+from onhook.testing.clock import ManualClock
 from onhook.testing.store import MemoryStore
+from onhook.voice.ear import BargedIn, SpeechEnded, SpeechStarted
 from tests.unit.control_bench import Bench
 from tests.unit.courier_bench import running_courier, status
+from tests.unit.voice_bench import VoiceBench
 
 pytestmark = pytest.mark.unit
 
@@ -278,6 +286,53 @@ async def test_deliveries_are_counted_by_what_came_of_them(watched: Watched) -> 
             (str(DeliveryState.DEAD),): 1,
             (str(DeliveryState.SKIPPED),): 0,
         }
+
+
+async def test_replies_and_interruptions_are_timed_over_all_calls() -> None:
+    bench = VoiceBench()
+    await bench.open()
+    call = await bench.talk()
+    bench.hears(call, SpeechStarted(0), SpeechEnded(0, 0))
+    bench.pass_time(call, 300)
+    bench.speaks("A long story.", 4000)
+    bench.pass_time(call, 1000)
+    bench.hears(call, SpeechStarted(1_200), BargedIn(1_340, 1_200))
+    figures = bench.conversations.figures
+    assert sum(figures.barge_in.counts) == sum(figures.replies.counts) == 1
+    assert figures.barge_in.total == pytest.approx(1.340 - 1.200)
+    assert figures.replies.total == pytest.approx(0.340), "first heard in the tick after the one it was said in"
+
+
+async def test_last_words_that_go_on_are_no_interruption() -> None:
+    bench = VoiceBench()
+    await bench.open()
+    call = await bench.talk()
+    bench.speaks("Good bye.", 4000, HangUp("done", drain=True))
+    bench.pass_time(call, 1000)
+    bench.hears(call, SpeechStarted(900), BargedIn(1_020, 900))
+    assert sum(bench.conversations.figures.barge_in.counts) == 0
+
+
+async def test_every_tick_is_timed_and_packets_outlive_their_session() -> None:
+    clock = ManualClock()
+    pump = MediaPump(clock)
+    await pump.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        session = pump.open("call_1", lambda _: None, lambda _, __: None, lambda _, __: None)
+        session.set_remote(RemoteMedia("127.0.0.1", far.getsockname()[1], 0, 101))
+        clock.advance(0.2)
+        assert sum(pump.lateness.counts) == 10
+        assert pump.lateness.total == pytest.approx(0, abs=1e-6)
+        before = pump.packets()
+        await pump.close()
+    assert pump.packets() == before == (11, 0), "one at once, ten by ticks"
+
+
+def test_nothing_is_loaded_for_metrics_and_traces_before_somebody_wants_them() -> None:
+    loaded = "import sys, onhook.server; print(*sorted({'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == ""
 
 
 def test_a_call_without_an_end_is_not_counted() -> None:
