@@ -15,8 +15,11 @@ STOP_PATH = re.compile(
     re.DOTALL,
 )
 """The paths of requests that end a call."""
-EMERGENCY_PATH = re.compile(r"/v1/(stops|dial-blocks)(/[^/]*)?", re.DOTALL)
-"""The paths of requests about many calls at once: to end them, to keep more from beginning, to see what came of it."""
+EMERGENCY_PATH = re.compile(r"/v1/(stops|dial-blocks)(/[^/]*)?|/v1/calls/[^/]+/stop-at", re.DOTALL)
+"""The paths of requests about many calls at once: to end them, to keep more from beginning, to see what came of it.
+
+And of those about the moment at which a call is to end.
+"""
 
 
 def is_stop(scope: Scope) -> bool:
