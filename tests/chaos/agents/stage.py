@@ -16,7 +16,8 @@ import pytest
 from tests.chaos.agents.world import BOT, VOICE, World
 from tests.wire.harness import MachineLag
 from tests.wire.node import NodeUnderTest, running_node
-from tests.wire.peers.raw_uas import RawUas
+from tests.wire.peers.compose import Act
+from tests.wire.peers.raw_uas import RawUas, Script
 from tests.wire.peers.rtp_caller import RtpCaller, Say
 
 from onhook.agents import pool as pool_module
@@ -39,6 +40,9 @@ PROGRAM_LIMIT_S = 3.5
 """espeak-ng is given 3 s for a sentence, which all calls of its process may want; then it is killed."""
 LOUD = 8
 """Frames of a voice, of 20 ms, after which somebody is speaking."""
+
+SLOW: Script = {"BYE": [(Act("200 OK", 0.07),)]}
+"""A far end that takes its time to answer a BYE: audio that goes on after it would come in that time."""
 
 NEVER_SPOKEN = "This sentence hangs."
 GREETING = "Good morning, this is the agent of the tests, with a greeting that takes its time. Press one to go on."
@@ -218,7 +222,7 @@ class Stage:
     @contextlib.asynccontextmanager
     async def line(self, kind: AgentKind, *says: Say, **settings: Any) -> AsyncIterator[Line]:
         """Place a call by an agent of a kind to a phone of its own, where somebody says `says`; it is answered."""
-        with RtpCaller(says) as phone, contextlib.closing(RawUas(media_port=phone.port)) as far:
+        with RtpCaller(says) as phone, contextlib.closing(RawUas(SLOW, phone.port)) as far:
             name, number = f"case_{next(_numbers)}", f"+1202556{next(_numbers):04}"
             uri = f"sip:127.0.0.1:{far.port};transport=udp"
             await self.node.node.store.put(TrunkRecord(name, DEFAULT_ENVIRONMENT, name, uri, 0))

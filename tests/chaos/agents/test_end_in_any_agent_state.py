@@ -3,9 +3,20 @@
 Each case is a call over SIP and RTP that is brought into a state by an event and then stopped through an API. What
 became of it is read from the far end's packets, from the other ends of the agent's connections, and from the kernel.
 
-Not every state is known to every kind: `echo` and `silence` live in the line process and have no start, no provider, no
-process to be stopped or killed, and no farewell; `echo` speaks and listens at once, `silence` never speaks. `scripted`
-has programs instead of providers: the one that hangs is the state "hanging", and none has a close to answer.
+Not every kind knows every state:
+
+    kind                  starting  speaks  listens  hangs  half-dead  process stopped  process killed  farewell
+    scripted              x         x       x        x (1)  - (1)      x                x               x
+    websocket             x         x       x        x      x          x                x               x
+    openai_realtime       x         x       x        x      x          x                x               x
+    chain                 x         x       x        x      x          x                x               x
+    echo                  - (2)     x       x (3)    - (2)  - (2)      - (2)            - (2)           - (2)
+    silence               - (2)     - (4)   x        - (2)  - (2)      - (2)            - (2)           - (2)
+
+(1) Has programs instead of providers: espeak-ng hangs. A program has no close to answer.
+(2) Lives in the line process: no start, no provider, no process of its own, and nobody to be asked for a farewell.
+(3) Speaks and listens at once.
+(4) Never speaks.
 """
 
 import asyncio
