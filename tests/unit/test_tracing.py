@@ -6,11 +6,9 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -26,6 +24,7 @@ from onhook.testing.store import MemoryStore
 from onhook.tracing import traces
 from onhook.tracing.spans import Exporting, otlp_sender, trace_id
 from onhook.tracing.traces import CallTraces, Logged, Send, otlp_traces
+from tests.unit.otlp_collector import Collector
 
 pytestmark = pytest.mark.unit
 
@@ -317,39 +316,6 @@ def test_traces_without_their_extra_are_an_error_of_the_settings(
 # --- OTLP over HTTP
 
 
-class Collector(HTTPServer):
-    """A loopback OTLP receiver; `requests` are what came to which path."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[tuple[str, bytes]] = []
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.server_close()
-        self._thread.join(5)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, body))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     running = Collector()
@@ -360,13 +326,10 @@ def collector() -> Iterator[Collector]:
 @pytest.mark.parametrize("path", ["", "/v1/traces"])
 def test_a_collector_gets_spans_in_otlp(collector: Collector, path: str) -> None:
     assert otlp_sender(collector.url + path)([(TALKED, log(TALKED))])
-    ((asked, body),) = collector.requests
-    (resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
-    service = {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"]
-    (scope,) = resource.scope_spans
-    assert (asked, service) == ("/v1/traces", "onhook")
+    (scope,) = collector.scopes("/v1/traces")
+    assert collector.service == "onhook"
     assert {span.name for span in scope.spans} == {"call", "dial", "ring", "talk", "stop", "wire"}
-    assert {span.trace_id.hex() for span in scope.spans} == {f"{trace_id(TALKED.id):032x}"}
+    assert collector.trace_ids() == {f"{trace_id(TALKED.id):032x}"}
 
 
 async def test_a_call_that_ends_comes_to_the_collector(collector: Collector) -> None:
@@ -376,9 +339,7 @@ async def test_a_call_that_ends_comes_to_the_collector(collector: Collector) -> 
     queue.start()
     queue.on_end(call)
     await queue.close()
-    ((_, body),) = collector.requests
-    (resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
-    assert {span.trace_id.hex() for span in resource.scope_spans[0].spans} == {f"{trace_id(call.id):032x}"}
+    assert collector.trace_ids() == {f"{trace_id(call.id):032x}"}
 
 
 def test_a_collector_that_is_not_there_is_a_failure_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

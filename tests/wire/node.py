@@ -71,14 +71,25 @@ class NodeUnderTest:
 
 @contextlib.asynccontextmanager
 async def running_node(
-    directory: Path, *, t1: float = 0.5, own_trunks: bool = False, bots: tuple[str, ...] = ()
+    directory: Path,
+    *,
+    t1: float = 0.5,
+    own_trunks: bool = False,
+    bots: tuple[str, ...] = (),
+    collector: str | None = None,
 ) -> AsyncIterator[NodeUnderTest]:
     """Run a node on free ports, with SIP's timer T1 (seconds) as given; the late-answer watch takes 5 s.
 
-    All calls go to the sandbox carrier, but with `own_trunks` to the trunks of their numbers. `bots` are allowed.
+    All calls go to the sandbox carrier, but with `own_trunks` to the trunks of their numbers. `bots` are allowed,
+    `collector` gets traces.
     """
     settings = Settings(
-        data_dir=directory, http_bind="127.0.0.1:0", sip_bind="127.0.0.1:0", stop_wait_ms=0, agent_url_allow=bots
+        data_dir=directory,
+        http_bind="127.0.0.1:0",
+        sip_bind="127.0.0.1:0",
+        stop_wait_ms=0,
+        agent_url_allow=bots,
+        otel_endpoint=collector,
     )
     carrier = SandboxCarrier()
     await carrier.start()
