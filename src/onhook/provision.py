@@ -45,7 +45,7 @@ async def ensure_trunk(store: Store, settings: Settings, secrets: SecretBox, clo
     """Write the trunk of the settings into the default environment, so that numbers can be bound to it."""
     if settings.trunk_uri is None:
         return
-    password = settings.trunk_password
+    password, inbound_password = settings.trunk_password, settings.trunk_inbound_password
     await store.put(
         TrunkRecord(
             id=CONFIGURED_TRUNK,
@@ -55,6 +55,8 @@ async def ensure_trunk(store: Store, settings: Settings, secrets: SecretBox, clo
             created_at=clock.now_ms(),
             username=settings.trunk_username,
             password=secrets.encrypt(password.get_secret_value()) if password else None,
+            inbound_username=settings.trunk_inbound_username,
+            inbound_password=secrets.encrypt(inbound_password.get_secret_value()) if inbound_password else None,
         )
     )
 
@@ -117,7 +119,8 @@ async def ensure_sandbox(
     agent_id = number.agent_id if number and number.agent_id else None
     if agent_id is None:
         agent_id = await _create_sandbox_agent(store, now, agent_kind)
-        await store.put(Number("number_sandbox", DEFAULT_ENVIRONMENT, SANDBOX_NUMBER, SANDBOX_TRUNK, now, agent_id))
+        number = Number("number_sandbox", DEFAULT_ENVIRONMENT, SANDBOX_NUMBER, SANDBOX_TRUNK, now, agent_id, agent_id)
+        await store.put(number)
     token = await _sandbox_token(store, clock, data_dir)
     sandbox = SandboxFile(base_url, token, agent_id, SANDBOX_NUMBER)
     _write_private(sandbox_path(data_dir), msgspec.json.format(msgspec.json.encode(sandbox)))

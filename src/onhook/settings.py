@@ -38,6 +38,8 @@ class Settings(BaseModel):
     trunk_uri: str | None = None
     trunk_username: str | None = None
     trunk_password: SecretStr | None = None
+    trunk_inbound_username: str | None = None
+    trunk_inbound_password: SecretStr | None = None
     stop_wait_ms: int = Field(default=1000, ge=0, le=30_000)
     secret_key: SecretStr | None = None
     dial_allow: tuple[str, ...] = ()
@@ -126,6 +128,12 @@ class Settings(BaseModel):
         if value is not None and not value.startswith("sqlite:///"):
             raise ValueError("must look like sqlite:///path/to/onhook.db; other databases are not supported yet")
         return value
+
+    @model_validator(mode="after")
+    def _has_whole_inbound_account(self) -> Self:
+        if (self.trunk_inbound_username is None) is not (self.trunk_inbound_password is None):
+            raise ValueError("trunk_inbound_username and trunk_inbound_password: give both, or neither")
+        return self
 
     @model_validator(mode="after")
     def _has_whole_port_range(self) -> Self:

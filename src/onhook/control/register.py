@@ -48,6 +48,9 @@ class Registrar:
 
         Raises `RefusedError` (`agent_unknown`, `agent_inactive`, `agent_invalid`) and `StoreError`.
         """
+        made = None if order.call_id is None else await self._store.get_call(order.call_id, None)
+        if made is not None:
+            return made
         agent, now = await self._agent(order), self._clock.now_ms()
         call = Call(
             id=order.call_id or new_call_id(order.dialect),

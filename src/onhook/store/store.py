@@ -108,6 +108,10 @@ class Number(msgspec.Struct, frozen=True):
     agent_id: str | None = None
     inbound_agent_id: str | None = None
 
+    def is_used_by(self, agent_id: str) -> bool:
+        """Say whether an agent calls from it, or takes its calls."""
+        return agent_id in (self.agent_id, self.inbound_agent_id)
+
 
 class Agent(msgspec.Struct, frozen=True):
     """A voice agent. `settings` holds what its dialect defines (language, voice, ...) as given."""

@@ -126,10 +126,8 @@ class NumberFields(BaseModel):
     model_config = ConfigDict(strict=True)
 
     outbound_agents: list[WeightedAgent] | None = Field(default=None, max_length=1)
-    inbound_agents: list[WeightedAgent] | None = Field(
-        default=None, max_length=0, description="Not supported: onhook takes no calls"
-    )
-    inbound_webhook_url: None = Field(default=None, description="Not supported: onhook takes no calls")
+    inbound_agents: list[WeightedAgent] | None = Field(default=None, max_length=1)
+    inbound_webhook_url: None = Field(default=None, description="Not supported")
 
 
 class ImportNumber(NumberFields):
@@ -161,6 +159,7 @@ class NumberOut(BaseModel):
     phone_number: str
     phone_number_pretty: str
     phone_number_type: Literal["custom"] = "custom"
+    inbound_agents: list[WeightedAgent]
     outbound_agents: list[WeightedAgent]
     sip_outbound_trunk_config: TrunkConfig | None = None
     last_modification_timestamp: int

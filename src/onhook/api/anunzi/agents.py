@@ -88,7 +88,7 @@ async def delete_agent(request: CallerRequest, agent_id: str) -> Response:
     """Delete an agent that no number uses. Its calls stay."""
     caller = request.caller
     agent = await _existing(caller, agent_id)
-    if any(number.agent_id == agent.id for number in await caller.store.find(Number, caller.environment_id)):
+    if any(number.is_used_by(agent.id) for number in await caller.store.find(Number, caller.environment_id)):
         raise failure(400, "A phone number uses this agent.")
     await caller.delete(WebhookEndpoint, _endpoint_id(agent))
     await caller.delete(Agent, agent.id)

@@ -10,7 +10,6 @@ from onhook.api.routing import CallerRequest, CheckedRoute
 NOT_PROVIDED: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v2/create-web-call", "Web calls are"),
     ("POST", "/v3/create-web-call", "Web calls are"),
-    ("POST", "/v2/register-phone-call", "Registering calls that are dialed elsewhere is"),
     ("PATCH", f"/v2/update-live-call/{CALL_ID}", "Updating a live call is"),
     ("POST", f"/v2/listen-live-call/{CALL_ID}", "Listening to a live call is"),
     ("POST", f"/v2/take-over-live-call/{CALL_ID}", "Taking over a live call is"),

@@ -20,6 +20,9 @@ from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.api.services import Caller
 from onhook.store.store import ConflictError, Number, TrunkRecord
 
+AGENT_FIELDS = {"outbound_agents": "agent_id", "inbound_agents": "inbound_agent_id"}
+"""What Retell calls the agents of a number, and in which field of ours each is."""
+
 router = APIRouter(route_class=CheckedRoute, tags=["phone numbers"], responses=COMMON)
 
 
@@ -28,7 +31,7 @@ async def import_phone_number(request: CallerRequest, body: ImportNumber) -> Num
     """Add a number, and the trunk it lives on."""
     caller, now = request.caller, request.caller.now_ms()
     value = _e164(body.phone_number)
-    agent_id = await _agent_id(caller, body)
+    agents = await _agents(caller, body)
     if await caller.store.number_by_value(caller.environment_id, value) is not None:
         raise failure(400, "This phone number exists already.")
     password = body.sip_trunk_auth_password
@@ -41,7 +44,7 @@ async def import_phone_number(request: CallerRequest, body: ImportNumber) -> Num
         username=body.sip_trunk_auth_username,
         password=caller.services.secrets.encrypt(password) if password else None,
     )
-    number = Number(f"num_{request.nonce[:24]}", caller.environment_id, value, trunk.id, now, agent_id)
+    number = Number(f"num_{request.nonce[:24]}", caller.environment_id, value, trunk.id, now, **agents)
     await caller.put(trunk)
     try:
         await caller.put(number)
@@ -59,11 +62,12 @@ async def get_phone_number(request: CallerRequest, phone_number: str) -> NumberO
 
 @router.patch("/update-phone-number/{phone_number}", response_model_exclude_none=True)
 async def update_phone_number(request: CallerRequest, phone_number: str, body: UpdateNumber) -> NumberOut:
-    """Bind a number to another agent, or to none."""
+    """Bind a number to other agents, or to none."""
     caller = request.caller
     number = await _existing(caller, phone_number)
-    if "outbound_agents" in body.model_fields_set:
-        number = msgspec.structs.replace(number, agent_id=await _agent_id(caller, body))
+    agents = await _agents(caller, body)
+    if agents:
+        number = msgspec.structs.replace(number, **agents)
         await caller.put(number)
     return await number_out(caller, number)
 
@@ -102,7 +106,8 @@ async def number_out(caller: Caller, number: Number) -> NumberOut:
     return NumberOut(
         phone_number=number.number,
         phone_number_pretty=pretty,
-        outbound_agents=[WeightedAgent(agent_id=number.agent_id, weight=1.0)] if number.agent_id else [],
+        inbound_agents=_weighted(number.inbound_agent_id),
+        outbound_agents=_weighted(number.agent_id),
         sip_outbound_trunk_config=_trunk_out(trunk) if trunk else None,
         last_modification_timestamp=number.created_at,
     )
@@ -124,14 +129,21 @@ def _e164(text: str) -> str:
     return value
 
 
-async def _agent_id(caller: Caller, body: NumberFields) -> str | None:
-    """Return the agent that a number is to use. Raises the error 422 for one that the environment has not."""
-    if not body.outbound_agents:
-        return None
-    agent_id = body.outbound_agents[0].agent_id
-    if await agent_by_id(caller, agent_id) is None:
-        raise failure(422)
-    return agent_id
+async def _agents(caller: Caller, body: NumberFields) -> dict[str, str | None]:
+    """Return which agents a number is to use, by its field. Raises the error 422 for one that is not there."""
+    found: dict[str, str | None] = {}
+    for given, field in AGENT_FIELDS.items():
+        if given in body.model_fields_set:
+            agents: list[WeightedAgent] = getattr(body, given) or []
+            found[field] = agents[0].agent_id if agents else None
+    for agent_id in found.values():
+        if agent_id is not None and await agent_by_id(caller, agent_id) is None:
+            raise failure(422)
+    return found
+
+
+def _weighted(agent_id: str | None) -> list[WeightedAgent]:
+    return [] if agent_id is None else [WeightedAgent(agent_id=agent_id, weight=1.0)]
 
 
 async def _existing(caller: Caller, phone_number: str) -> Number:

@@ -39,6 +39,11 @@ async def agent_by_id(caller: Caller, agent_id: str) -> Agent | None:
     return await caller.store.get(Agent, agent_id, caller.environment_id)
 
 
+def is_at_version(agent: Agent, version: int | str | None) -> bool:
+    """Say whether an agent stands at the version that a client asks for, if it asks for any."""
+    return str(version) in {"None", *LATEST, str(agent.version)}
+
+
 async def _agent_for(caller: Caller, from_number: str, task: CallTask) -> Agent:
     """Return the agent that is to speak, in the version asked for."""
     number = await caller.store.number_by_value(caller.environment_id, from_number)
@@ -48,6 +53,6 @@ async def _agent_for(caller: Caller, from_number: str, task: CallTask) -> Agent:
     if agent_id is None:
         raise failure(400, "No agent is bound to this number")
     agent = await agent_by_id(caller, agent_id)
-    if agent is None or str(task.override_agent_version) not in {"None", *LATEST, str(agent.version)}:
+    if agent is None or not is_at_version(agent, task.override_agent_version):
         raise failure(422)
     return agent

@@ -2,10 +2,11 @@
 
 from fastapi.routing import APIRoute
 
-from onhook.api.anunzi import agents, batch, calls, lists, not_provided, numbers
+from onhook.api.anunzi import agents, batch, calls, lists, not_provided, numbers, registering
 
 ROUTERS = (
     calls.router,
+    registering.router,
     lists.router,
     batch.router,
     agents.router,

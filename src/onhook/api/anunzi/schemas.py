@@ -66,6 +66,23 @@ class CreatePhoneCall(CallTask):
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=256, description="Valid for one hour")
 
 
+class RegisterPhoneCall(BaseModel):
+    """A call that is dialed elsewhere; numbers and direction are kept as they are given."""
+
+    model_config = ConfigDict(strict=True)
+
+    agent_id: str = Field(min_length=1)
+    agent_version: int | str | None = Field(default=None, description="The agent's current version, or none")
+    agent_override: dict[str, Any] | None = Field(
+        default=None, description="Not supported: anything but null answers 400"
+    )
+    direction: DirectionWord | None = Field(default=None, description="`inbound` when absent")
+    from_number: str | None = Field(default=None, max_length=128)
+    to_number: str | None = Field(default=None, max_length=128)
+    metadata: dict[str, Any] | None = None
+    retell_llm_dynamic_variables: dict[str, str] | None = None
+
+
 class UpdateCall(BaseModel):
     """What to change; what is absent or null stays."""
 

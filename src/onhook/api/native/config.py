@@ -43,6 +43,8 @@ from onhook.store.scopes import scopes_of
 from onhook.store.secrets import hash_token, new_token
 from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, TrunkRecord
 
+PASSWORDS = {"password", "inbound_password"}
+
 router = APIRouter(
     prefix="/v1",
     route_class=OnceRoute,
@@ -105,7 +107,7 @@ async def delete_agent(request: CallerRequest, agent_id: str) -> Response:
     """Delete an agent that no number uses."""
     caller = request.caller
     numbers = await caller.store.find(Number, caller.environment_id)
-    return await _delete(caller, Agent, agent_id, "agent", [one for one in numbers if one.agent_id == agent_id])
+    return await _delete(caller, Agent, agent_id, "agent", [one for one in numbers if one.is_used_by(agent_id)])
 
 
 # --- numbers -----------------------------------------------------------------------------------------
@@ -129,17 +131,18 @@ async def create_number(request: CallerRequest, body: PutNumber) -> NumberOut:
         number=await _checked_number(caller, body),
         trunk_id=body.trunk_id,
         agent_id=body.agent_id,
+        inbound_agent_id=body.inbound_agent_id,
     )
     return await _put_number(caller, number)
 
 
 @router.put("/numbers/{number_id}", tags=["numbers"], responses=WITH_BODY | problems(409))
 async def replace_number(request: CallerRequest, number_id: str, body: PutNumber) -> NumberOut:
-    """Replace a number: bind it to another agent or trunk."""
+    """Replace a number: bind it to other agents or another trunk."""
     caller = request.caller
     number = await _existing(caller, Number, number_id, "number")
     value = await _checked_number(caller, body)
-    number = msgspec.structs.replace(number, number=value, trunk_id=body.trunk_id, agent_id=body.agent_id)
+    number = msgspec.structs.replace(number, **body.model_dump() | {"number": value})
     return await _put_number(caller, number)
 
 
@@ -164,14 +167,14 @@ async def list_trunks(request: CallerRequest) -> Trunks:
 async def create_trunk(request: CallerRequest, body: PutTrunk) -> TrunkOut:
     """Add a trunk."""
     caller = request.caller
-    fields = body.model_dump(exclude={"password"})
+    fields = body.model_dump(exclude=PASSWORDS)
     trunk = TrunkRecord(
         id=f"trunk_{request.nonce[:24]}",
         environment_id=caller.environment_id,
         created_at=caller.now_ms(),
-        password=caller.services.secrets.encrypt(body.password) if body.password else None,
         **fields,
     )
+    trunk = _with_passwords(caller, trunk, body)
     await caller.put(trunk)
     return _trunk_out(trunk)
 
@@ -181,9 +184,7 @@ async def replace_trunk(request: CallerRequest, trunk_id: str, body: PutTrunk) -
     """Replace a trunk; without a password in the body it keeps the one it has."""
     caller = request.caller
     trunk = await _existing(caller, TrunkRecord, trunk_id, "trunk")
-    trunk = msgspec.structs.replace(trunk, **body.model_dump(exclude={"password"}))
-    if body.password:
-        trunk = msgspec.structs.replace(trunk, password=caller.services.secrets.encrypt(body.password))
+    trunk = _with_passwords(caller, msgspec.structs.replace(trunk, **body.model_dump(exclude=PASSWORDS)), body)
     await caller.put(trunk)
     return _trunk_out(trunk)
 
@@ -274,7 +275,7 @@ def _check_agent(caller: Caller, agent: Agent, known: Collection[str]) -> None:
 
 
 async def _checked_number(caller: Caller, body: PutNumber) -> str:
-    """Return a number in E.164, once it is clear that its trunk and its agent exist here."""
+    """Return a number in E.164, once it is clear that its trunk and its agents exist here."""
     try:
         parsed = phonenumbers.parse(body.number)
     except phonenumbers.NumberParseException as error:
@@ -283,10 +284,25 @@ async def _checked_number(caller: Caller, body: PutNumber) -> str:
         raise invalid_field("number", "No phone number looks like this.")
     if await caller.store.get(TrunkRecord, body.trunk_id, caller.environment_id) is None:
         raise invalid_field("trunk_id", "There is no such trunk.")
-    if body.agent_id is not None and await caller.store.get(Agent, body.agent_id, caller.environment_id) is None:
-        raise invalid_field("agent_id", "There is no such agent.")
+    for field in ("agent_id", "inbound_agent_id"):
+        agent_id = getattr(body, field)
+        if agent_id is not None and await caller.store.get(Agent, agent_id, caller.environment_id) is None:
+            raise invalid_field(field, "There is no such agent.")
     number: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     return number
+
+
+def _with_passwords(caller: Caller, trunk: TrunkRecord, body: PutTrunk) -> TrunkRecord:
+    """Return a trunk with the passwords that a body gives; it keeps the others, but none that is for nobody."""
+    box = caller.services.secrets
+    if body.password:
+        trunk = msgspec.structs.replace(trunk, password=box.encrypt(body.password))
+    if body.inbound_password or body.inbound_username is None:
+        sealed = box.encrypt(body.inbound_password) if body.inbound_password and body.inbound_username else None
+        trunk = msgspec.structs.replace(trunk, inbound_password=sealed)
+    if trunk.inbound_username is not None and trunk.inbound_password is None:
+        raise invalid_field("inbound_password", "A user name needs a password.")
+    return trunk
 
 
 async def _put_number(caller: Caller, number: Number) -> NumberOut:
@@ -310,7 +326,12 @@ def _number_out(number: Number) -> NumberOut:
 def _trunk_out(trunk: TrunkRecord) -> TrunkOut:
     fields = msgspec.structs.asdict(trunk)
     return TrunkOut.model_validate(
-        fields | {"created_at": iso_ms(trunk.created_at), "has_password": trunk.password is not None}
+        fields
+        | {
+            "created_at": iso_ms(trunk.created_at),
+            "has_password": trunk.password is not None,
+            "has_inbound_password": trunk.inbound_password is not None,
+        }
     )
 
 

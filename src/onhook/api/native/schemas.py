@@ -51,15 +51,18 @@ class PutAgent(Request):
 
 
 class PutNumber(Request):
-    """One of our numbers, the trunk it lives on, and the agent that uses it."""
+    """One of our numbers, the trunk it lives on, and the agents that use it."""
 
     number: str = Field(description="E.164, or what can be read as such", examples=["+12025550199"])
     trunk_id: str
-    agent_id: str | None = None
+    agent_id: str | None = Field(default=None, description="Calls from it")
+    inbound_agent_id: str | None = Field(
+        default=None, description="Takes its calls; when absent `agent_id` does, if that agent's direction is inbound"
+    )
 
 
 class PutTrunk(Request):
-    """A SIP trunk. The password is written, never read."""
+    """A SIP trunk. The passwords are written, never read."""
 
     name: Name
     uri: TrunkUri = Field(examples=["sip:sip.example.net:5060;transport=udp"])
@@ -71,6 +74,10 @@ class PutTrunk(Request):
     identity: bool = Field(default=False, description="Send P-Asserted-Identity")
     send_reason_text: bool = Field(default=False, description="Put the actor's text into the SIP Reason header")
     session_expires_s: Annotated[int, Field(ge=90, le=7200)] = 1800
+    inbound_username: Line | None = Field(
+        default=None, description="With it, calls from the trunk's addresses must bring digest credentials"
+    )
+    inbound_password: Line | None = Field(default=None, description="Kept as it is when absent from an update")
 
 
 class CreateKey(Request):
@@ -112,11 +119,12 @@ class NumberOut(BaseModel):
     number: str
     trunk_id: str
     agent_id: str | None
+    inbound_agent_id: str | None
     created_at: str
 
 
 class TrunkOut(BaseModel):
-    """A SIP trunk; `has_password` is all that is told of its password."""
+    """A SIP trunk; `has_password` and `has_inbound_password` are all that is told of its passwords."""
 
     id: str
     name: str
@@ -129,6 +137,8 @@ class TrunkOut(BaseModel):
     identity: bool
     send_reason_text: bool
     session_expires_s: int
+    inbound_username: str | None
+    has_inbound_password: bool
     created_at: str
 
 

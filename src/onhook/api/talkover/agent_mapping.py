@@ -44,7 +44,7 @@ def agent_out(agent: Agent, numbers: Sequence[Number]) -> AgentOut:
 
 def numbers_of(agent: Agent, numbers: Sequence[Number]) -> list[NumberOut]:
     """Return those of `numbers` that are bound to an agent."""
-    return [number_out(number) for number in numbers if number.agent_id == agent.id]
+    return [number_out(number) for number in numbers if number.is_used_by(agent.id)]
 
 
 def number_out(number: Number) -> NumberOut:

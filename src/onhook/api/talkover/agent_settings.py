@@ -56,13 +56,14 @@ async def update_agent_calling(request: CallerRequest, agent_id: str, body: Agen
     """Replace which way an agent calls and with which numbers; it becomes a draft."""
     caller = request.caller
     agent = await agent_named(caller, agent_id)
+    numbers = [one for one in await caller.store.find(Number, caller.environment_id) if one.is_used_by(agent_id)]
     if body.phone_number_ids is not None:
-        await bind_numbers(caller, agent_id, await numbers_named(request, body.phone_number_ids))
+        numbers = await numbers_named(request, body.phone_number_ids)
     agent = msgspec.structs.replace(
         agent, direction=Direction(body.direction), published=False, updated_at=caller.now_ms()
     )
+    numbers = await bind_numbers(caller, agent, numbers)
     await caller.put(agent)
-    numbers = await caller.store.find(Number, caller.environment_id)
     state = CallingState(
         id=agent.id,
         name=agent.name,

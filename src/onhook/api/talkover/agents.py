@@ -88,7 +88,7 @@ async def create_agent(request: CallerRequest, body: CreateAgent) -> AgentChange
     if max_duration_s is not None:
         agent = msgspec.structs.replace(agent, max_duration_ms=max_duration_s * 1000)
     await caller.put(agent)
-    bound = await bind_numbers(caller, agent.id, numbers)
+    bound = await bind_numbers(caller, agent, numbers)
     return AgentChanged(message="Agent created successfully", data=agent_out(agent, bound))
 
 
@@ -119,7 +119,7 @@ async def delete_agent(request: CallerRequest, agent_id: str) -> AgentDeleted:
     for endpoint in await caller.store.find(WebhookEndpoint, caller.environment_id):
         if endpoint.agent_id == agent_id:
             await caller.delete(WebhookEndpoint, endpoint.id)
-    await bind_numbers(caller, agent_id, [])
+    await bind_numbers(caller, agent, [])
     await caller.delete(Agent, agent_id)
     return AgentDeleted()
 

@@ -13,7 +13,8 @@ from onhook.api.talkover.agent_mapping import phone_number
 from onhook.api.talkover.agent_schemas import NumbersQuery, PhoneNumberList
 from onhook.api.talkover.laravel import LaravelRoute
 from onhook.api.talkover.schemas import Failure, InvalidData
-from onhook.store.store import Number
+from onhook.calls.call import Direction
+from onhook.store.store import Agent, Number
 
 router = APIRouter(
     prefix="/api/v1", route_class=LaravelRoute, tags=["phone numbers"], responses={429: {"model": Failure}}
@@ -41,16 +42,24 @@ async def numbers_named(request: CallerRequest, number_ids: Sequence[str]) -> li
     return list(found.values())
 
 
-async def bind_numbers(caller: Caller, agent_id: str, numbers: Sequence[Number]) -> list[Number]:
-    """Have an agent use exactly these numbers, and return them as they are then."""
+async def bind_numbers(caller: Caller, agent: Agent, numbers: Sequence[Number]) -> list[Number]:
+    """Have an agent use exactly these numbers, in its direction alone, and return them as they are then."""
     kept = {number.id for number in numbers}
     for number in await caller.store.find(Number, caller.environment_id):
-        if number.agent_id == agent_id and number.id not in kept:
-            await caller.put(msgspec.structs.replace(number, agent_id=None))
-    bound = [msgspec.structs.replace(number, agent_id=agent_id) for number in numbers]
+        if number.is_used_by(agent.id) and number.id not in kept:
+            await caller.put(_without(number, agent.id))
+    field = "inbound_agent_id" if agent.direction is Direction.INBOUND else "agent_id"
+    bound = [msgspec.structs.replace(_without(number, agent.id), **{field: agent.id}) for number in numbers]
     for number in bound:
         await caller.put(number)
     return bound
+
+
+def _without(number: Number, agent_id: str) -> Number:
+    """Return a number that an agent uses no more."""
+    used = {"agent_id": number.agent_id, "inbound_agent_id": number.inbound_agent_id}
+    left = {field: None if bound == agent_id else bound for field, bound in used.items()}
+    return msgspec.structs.replace(number, **left)
 
 
 def _matches(number: Number, query: NumbersQuery) -> bool:
