@@ -14,6 +14,9 @@ NAMES = (
     "stop_600",
     "bulk_stop",
     "calls_per_core",
+    "voice_calls",
+    "voice_latency",
+    "voice_ticks",
     "webhooks",
 )
 LIMIT_S = 240

@@ -80,6 +80,17 @@ class FarEnd:
                 if not key.data():
                     return
 
+    def reply(self, sock: socket.socket, packet: bytes, _at: int, source: tuple[str, int]) -> None:
+        """Reply to a call's RTP packet, which came at `_at` (ns since the epoch): an echo."""
+        sock.sendto(packet, source)
+
+    def told(self, question: str) -> object:
+        """Return the answer to a question on standard input."""
+        if question == "reset":
+            self._reset()
+            return {}
+        return Report(self._byes, self._gaps[False], self._gaps[True])
+
     def _reset(self) -> None:
         self._byes: dict[str, int] = {}
         self._last: dict[tuple[int, int], int] = {}
@@ -87,12 +98,8 @@ class FarEnd:
 
     def _take_question(self) -> bool:
         question = sys.stdin.readline().strip()
-        if question == "report":
-            report = Report(self._byes, self._gaps[False], self._gaps[True])
-            print(msgspec.json.encode(report).decode(), flush=True)
-        elif question == "reset":
-            self._reset()
-            print("{}", flush=True)
+        if question:
+            print(msgspec.json.encode(self.told(question)).decode(), flush=True)
         return bool(question)
 
     def _take_sip(self) -> bool:
@@ -123,7 +130,7 @@ class FarEnd:
                 data, at, source = received
                 control = data[1] & 0x7F == CONTROL_PAYLOAD
                 if not control:
-                    sock.sendto(data, source)
+                    self.reply(sock, data, at, source)
                 self._count(self._gaps[control], (own_port, source[1]), at)
             return True
 

@@ -1,11 +1,17 @@
 """`python -m benchmarks.soak [--minutes N]`: random calls, stopped at random moments, and nothing may be left of them.
 
-The node is in this process, behind its HTTP server; the sandbox carrier is another process. Calls go in waves: each
-dials random numbers of the sandbox (all the ways a call can go wrong), and is stopped at once, early, late, twice, or
-left to its own end. Between waves, when all legs are settled and forgotten, the process must be as it was: no leg,
-no audio session, no task and no descriptor more than after the first wave; and its memory must not grow with the calls
-(the slope of a line through the samples). Every call must have ended, exactly once, with a cause and a proof. SIP's
-timer T1 is 0.1 s here, so that silence is waited out in seconds; all the rest is as in production.
+The node is in this process, behind its HTTP server; its agent processes and the sandbox carrier are others. Calls go in
+waves. In each, 60 scripted agents talk at the same time with the people, the machine and the silence behind the
+sandbox's numbers 22 to 27, are stopped at random moments or come to their own end, and a new conversation takes the
+place of each that is over; beside them calls without a conversation dial random numbers of the sandbox (all the ways a
+call can go wrong), and are stopped at once, early, late, twice, or left to their own end.
+
+Between waves, when all legs are settled and forgotten, the processes must be as they were: no leg, no audio session, no
+conversation, no task, no descriptor and no child more than after the first wave, and of these only the agent processes
+with a recogniser each. The memory of the node and of the agent processes must not grow with the calls (the slope of a
+line through the samples). No agent may leave anything behind, no agent process be killed. Every call must have ended,
+exactly once, with a cause and a proof. SIP's timer T1 is 0.1 s here, so that silence is waited out in seconds; all the
+rest is as in production.
 
 Leaves with 1 when any of this does not hold.
 """
@@ -28,33 +34,45 @@ import httpx
 import msgspec
 import uvloop
 
-from benchmarks.machine import rss_kb, scratch
+from benchmarks.machine import load, pss_kb, rss_kb, scratch
 from onhook.agents.definition import AgentKind
+from onhook.agents.pool import AgentPool
 from onhook.api.app import create_app
 from onhook.api.http_server import HttpServer
-from onhook.calls.call import EventType
+from onhook.calls.call import Dialect, EventType, new_agent_id
 from onhook.calls.states import State
 from onhook.lines.sandbox import NUMBERS
-from onhook.provision import ensure_sandbox
+from onhook.provision import DEFAULT_ENVIRONMENT, SANDBOX_NUMBER, ensure_sandbox
 from onhook.server import Node, sip_settings
 from onhook.settings import Settings
 from onhook.store.secrets import SecretBox, load_or_create_key
+from onhook.store.store import Agent
 from onhook.supervisor import SIP_SOCKETS, free_port
 
-CALLS_PER_WAVE = 150
+TALKING = 60
+"""Conversations at the same time."""
+TALK_S = 20.0
+"""How long a wave begins new conversations."""
+PEOPLE = ("22", "23", "24", "25", "26", "27")
+OTHER_CALLS = 60
 SPREAD_S = 8.0
-"""Over how many seconds the calls of a wave begin."""
+"""Over how many seconds the calls without a conversation begin."""
 QUIET_LIMIT_S = 120.0
 T1_S, WATCH_S = 0.1, 5.0
 LAST_STOP_S = 10.0
 """A call that is left to its own end is stopped after that long all the same: some numbers never hang up."""
+LONGEST_TALK_S = 25.0
+"""A conversation that has not come to its end by then is stopped."""
 WARM_UP_WAVES = 3
 KB_PER_CALL = 2.0
-"""What memory may grow by: a leg that is kept weighs ten times that."""
+"""What memory may grow by, in the node and in the agent processes: a leg that is kept weighs ten times that."""
+POOL_LIMIT_S = 60.0
+PROCESSES_EACH = 2
+"""An agent process and its recogniser."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What the process holds between two waves."""
+    """What the processes hold between two waves."""
 
     calls: int
     tasks: int
@@ -62,29 +80,42 @@ class Sample(msgspec.Struct, frozen=True):
     memory_kb: int
     legs: int
     sessions: int
+    conversations: int
+    children: int
+    """Agent processes, and what they have started: one recogniser each."""
+    agents_descriptors: int
+    agents_kb: int
 
 
 class Soak:
-    """Waves of calls on one node."""
+    """Waves of calls on one node. `scripted` is the agent that talks, `greeting` the one that does not."""
 
-    def __init__(self, node: Node, client: httpx.AsyncClient, agent_id: str, seed: int) -> None:
+    def __init__(self, node: Node, pool: AgentPool, client: httpx.AsyncClient, scripted: str, greeting: str) -> None:
         self._node = node
+        self._pool = pool
         self._client = client
-        self._agent_id = agent_id
-        self._random = random.Random(seed)
+        self._scripted = scripted
+        self._greeting = greeting
         self._ids: list[str] = []
-        self._faults: list[str] = []
+        self.faults: list[str] = []
+        """What was wrong with calls, in words."""
         self.outcomes: Counter[str] = Counter()
         self.calls = 0
 
-    async def wave(self) -> Sample:
+    async def wave(self, chance: random.Random) -> Sample:
         """Run one wave, wait until nothing is left of it, check its records, take a sample."""
+        over = time.monotonic() + TALK_S
         async with asyncio.TaskGroup() as group:
-            for _ in range(CALLS_PER_WAVE):
-                group.create_task(self._call(self._random.uniform(0, SPREAD_S)))
+            for _ in range(TALKING):
+                group.create_task(self._conversations(over, chance))
+            for _ in range(OTHER_CALLS):
+                group.create_task(self._other_call(chance.uniform(0, SPREAD_S), chance))
         await self._quiet()
         await self._check_records()
         gc.collect()
+        children = descendants(self._pool.pids())
+        if len(children) > PROCESSES_EACH * self._pool.count:
+            self.faults.append(f"{len(children)} children of {self._pool.count} agent processes")
         return Sample(
             calls=self.calls,
             tasks=len(asyncio.all_tasks()),
@@ -92,31 +123,46 @@ class Soak:
             memory_kb=rss_kb(),
             legs=self._node.engine.remembered_legs(),
             sessions=self._node.media.live_sessions,
+            conversations=self._node.conversations.live,
+            children=len(children),
+            agents_descriptors=sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in children),
+            agents_kb=sum(map(pss_kb, children)),
         )
 
-    @property
-    def faults(self) -> list[str]:
-        """What was wrong with the records of calls."""
-        return self._faults
+    async def _conversations(self, over: float, chance: random.Random) -> None:
+        """Hold one conversation after the other until it is `over`."""
+        while time.monotonic() < over:
+            moment = chance.choice((chance.uniform(0, 3), chance.uniform(0, LONGEST_TALK_S), LONGEST_TALK_S))
+            call_id = await self._place(self._scripted, chance.choice(PEOPLE))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(moment):
+                    while self._node.live.get(call_id) is not None:  # noqa: ASYNC110 (no event)
+                        await asyncio.sleep(0.2)
+            await self._stop_all(call_id, 1, chance)
 
-    async def _call(self, delay: float) -> None:
+    async def _other_call(self, delay: float, chance: random.Random) -> None:
         """Place one call and stop it at a random moment, sometimes twice at once."""
-        number = self._random.choice(NUMBERS).digits
-        moment = self._random.choice((0.0, 0.02, 0.1, self._random.uniform(0, 3), LAST_STOP_S))
-        stops = self._random.choice((1, 1, 1, 2))
+        number = chance.choice(NUMBERS).digits
+        moment = chance.choice((0.0, 0.02, 0.1, chance.uniform(0, 3), LAST_STOP_S))
+        stops = chance.choice((1, 1, 1, 2))
         await asyncio.sleep(delay)
-        answer = await self._client.post(f"/api/v1/agents/{self._agent_id}/call", json={"to": f"+120255501{number}"})
-        call_id = answer.raise_for_status().json()["data"]["id"]
-        self._ids.append(call_id)
+        call_id = await self._place(self._greeting, number)
         await asyncio.sleep(moment)
-        for answer in await asyncio.gather(*(self._stop(call_id) for _ in range(stops))):
-            if answer.status_code not in (200, 204, 409):
-                self._faults.append(f"{call_id}: a stop answered {answer.status_code} {answer.text}")
+        await self._stop_all(call_id, stops, chance)
 
-    async def _stop(self, call_id: str) -> httpx.Response:
-        if self._random.random() < 0.5:
-            return await self._client.post(f"/v2/stop-call/{call_id}")
-        return await self._client.post(f"/api/v1/agents/{self._agent_id}/end-call", json={"call_sid": call_id})
+    async def _place(self, agent_id: str, number: str) -> str:
+        order = {"to_number": f"+120255501{number}", "from_number": SANDBOX_NUMBER, "agent_id": agent_id}
+        answer = await self._client.post("/v1/calls", json=order)
+        call_id: str = answer.raise_for_status().json()["call_id"]
+        self._ids.append(call_id)
+        return call_id
+
+    async def _stop_all(self, call_id: str, stops: int, chance: random.Random) -> None:
+        """Stop a call so many times at once; the second finds it ended."""
+        paths = [chance.choice((f"/v2/stop-call/{call_id}", f"/v1/calls/{call_id}/stop")) for _ in range(stops)]
+        for answer in await asyncio.gather(*(self._client.post(path, json={}) for path in paths)):
+            if answer.status_code not in (200, 204, 409):
+                self.faults.append(f"{call_id}: a stop answered {answer.status_code} {answer.text}")
 
     async def _quiet(self) -> None:
         """Wait until all legs are settled, written and forgotten. Raises `TimeoutError`."""
@@ -126,19 +172,41 @@ class Soak:
             while self._node.engine.remembered_legs() or await self._node.store.snapshots():  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.2)
 
+    def judged_agents(self) -> list[str]:
+        """Return whether an agent left something behind, or a process had to be killed, since the start."""
+        counters = self._pool.counters
+        return [f"agent processes: {counters}"] if counters.leaks or counters.killed or counters.lost else []
+
     async def _check_records(self) -> None:
         for call_id in self._ids:
             call = await self._node.store.get_call(call_id, None)
             events = await self._node.store.events(call_id)
             ends = sum(event.type is EventType.ENDED for event in events)
             if call is None or call.state is not State.ENDED or call.cause is None or call.proof is None or ends != 1:
-                self._faults.append(f"{call_id}: {call.state if call else 'no row'}, {ends} end events")
+                self.faults.append(f"{call_id}: {call.state if call else 'no row'}, {ends} end events")
             else:
                 self.outcomes[f"{call.outcome} {call.proof.result}"] += 1
             if [event.seq for event in events] != list(range(1, len(events) + 1)):
-                self._faults.append(f"{call_id}: the log has a gap")
+                self.faults.append(f"{call_id}: the log has a gap")
         self.calls += len(self._ids)
         self._ids.clear()
+
+
+GROWTH = ("tasks", "descriptors", "legs", "sessions", "conversations", "children", "agents_descriptors")
+"""What must not be more at the end than after the first wave."""
+
+
+def descendants(pids: list[int]) -> list[int]:
+    """Return processes and all that they have started."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has ended meanwhile.
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(pids)
+    for pid in found:
+        found += parents.get(pid, [])
+    return found
 
 
 def judged(samples: list[Sample]) -> list[str]:
@@ -146,15 +214,16 @@ def judged(samples: list[Sample]) -> list[str]:
     first, last = samples[0], samples[-1]
     found = [
         f"{name} grew from {getattr(first, name)} to {getattr(last, name)}"
-        for name in ("tasks", "descriptors", "legs", "sessions")
+        for name in GROWTH
         if getattr(last, name) > getattr(first, name)
     ]
     settled = samples[WARM_UP_WAVES:]
-    if len(settled) >= WARM_UP_WAVES:
-        slope = statistics.linear_regression([one.calls for one in settled], [one.memory_kb for one in settled]).slope
-        print(f"    memory: {slope:+.2f} KB per call, {settled[0].memory_kb} to {settled[-1].memory_kb} KB")
+    for name in ("memory_kb", "agents_kb") if len(settled) >= WARM_UP_WAVES else ():
+        sizes = [getattr(one, name) for one in settled]
+        slope = statistics.linear_regression([one.calls for one in settled], sizes).slope
+        print(f"    {name}: {slope:+.2f} KB per call, {sizes[0]} to {sizes[-1]} KB")
         if slope > KB_PER_CALL:
-            found.append(f"memory grows by {slope:.1f} KB per call")
+            found.append(f"{name} grows by {slope:.1f} KB per call")
     return found
 
 
@@ -173,8 +242,8 @@ def carrier() -> Iterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def soak_of(directory: Path, carrier_port: int, seed: int) -> AsyncIterator[Soak]:
-    """Run a node with its HTTP server, and give the waves for it."""
+async def soak_of(directory: Path, carrier_port: int) -> AsyncIterator[Soak]:
+    """Run a node with its agent processes and its HTTP server, and give the waves for it."""
     uri = f"sip:127.0.0.1:{carrier_port};transport=udp"
     settings = Settings(data_dir=directory, http_bind="127.0.0.1:0", sip_bind="127.0.0.1:0", stop_wait_ms=500)
     secrets = SecretBox(load_or_create_key(directory / "secret.key"))
@@ -183,22 +252,44 @@ async def soak_of(directory: Path, carrier_port: int, seed: int) -> AsyncIterato
     async with node.running(), HttpServer(create_app(node.services()), "127.0.0.1", 0) as server:
         base_url = f"http://127.0.0.1:{server.port}"
         sandbox = await ensure_sandbox(node.store, secrets, node.clock, directory, base_url, uri, AgentKind.GREETING)
+        scripted = await _scripted_like(node, sandbox.agent_id)
         headers = {"Authorization": f"Bearer {sandbox.token}"}
         limits = httpx.Limits(max_connections=32, max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=base_url, headers=headers, limits=limits, timeout=60) as client:
-            yield Soak(node, client, sandbox.agent_id, seed)
+            yield Soak(node, await _agent_processes(node), client, scripted, sandbox.agent_id)
+
+
+async def _scripted_like(node: Node, agent_id: str) -> str:
+    """Add an agent that is like another, recorded, too, if that one is, and follows the built-in script."""
+    agent = await node.store.get(Agent, agent_id, DEFAULT_ENVIRONMENT)
+    assert agent is not None
+    scripted = new_agent_id(Dialect.TALKOVER)
+    await node.store.put(msgspec.structs.replace(agent, id=scripted, kind=AgentKind.SCRIPTED.value))
+    return scripted
+
+
+async def _agent_processes(node: Node) -> AgentPool:
+    """Start the agent processes; return when all are up. Raises `TimeoutError`."""
+    await node.open_agents()
+    assert node.pool is not None
+    pool = node.pool
+    async with asyncio.timeout(POOL_LIMIT_S):
+        while pool.ready() < pool.count:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(0.1)
+    return pool
 
 
 async def run(minutes: float, seed: int) -> int:
     """Run waves for so many minutes, two at least; print the summary; return the exit code."""
     samples: list[Sample] = []
+    chance = random.Random(seed)
     deadline = time.monotonic() + minutes * 60
     with scratch() as directory, carrier() as port:
-        async with soak_of(directory, port, seed) as soak:
+        async with soak_of(directory, port) as soak:
             while len(samples) < 2 or time.monotonic() < deadline:
-                samples.append(await soak.wave())
-                print(f"    {samples[-1]}", flush=True)
-    found = judged(samples) + soak.faults
+                samples.append(await soak.wave(chance))
+                print(f"    {samples[-1]}; {load()}", flush=True)
+    found = judged(samples) + soak.faults + soak.judged_agents()
     print(f"    {soak.calls} calls: {', '.join(f'{count} {name}' for name, count in soak.outcomes.most_common())}")
     for fault in found:
         print(f"    {fault}")
