@@ -32,7 +32,7 @@ COMMAND_LIMIT_S = 60.0
 
 VOLATILE = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"\b(agent|call|hook|key|msg|number|talq|trunk)_[0-9a-f]{12,48}\b", r"\1_ID"),
+    (r"\b(agent|block|bulk|call|hook|key|msg|number|talq|trunk)_[0-9a-f]{12,48}\b", r"\1_ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME"),
     (r" +\d+ ms", " N ms"),
