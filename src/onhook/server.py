@@ -332,6 +332,7 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
                 base_url = http_url(host, server.port)
                 if carrier_uri is not None:
                     await ensure_sandbox(node.store, node.secrets, node.clock, settings.data_dir, base_url, carrier_uri)
+                    await node.peers.refresh()
                 spare_what_stays()
                 print(f"onhook is ready at {base_url}", flush=True)
                 await node.open_agents()
