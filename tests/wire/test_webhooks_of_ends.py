@@ -75,11 +75,11 @@ def one_row_for_each_way() -> list[End]:
 
 async def test_every_end_is_told_once_in_both_dialects(tmp_path: Path) -> None:
     async with receiving() as receiver, running_node(tmp_path, t1=T1) as under_test, asyncio.timeout(60):
-        await _subscribe(under_test, receiver)
+        await subscribe(under_test, receiver)
         table = one_row_for_each_way()
         calls = [await _ended(under_test, row) for row in table]
         await under_test.all_ended()
-        await _all_delivered(under_test)
+        await all_delivered(under_test)
     assert receiver.unsigned == 0
     assert len(table) > 8
     for row, call_id in zip(table, calls, strict=True):
@@ -87,7 +87,8 @@ async def test_every_end_is_told_once_in_both_dialects(tmp_path: Path) -> None:
         _assert_told_in_retells_words(receiver.told("anunzi", call_id), row)
 
 
-async def _all_delivered(under_test: NodeUnderTest) -> None:
+async def all_delivered(under_test: NodeUnderTest) -> None:
+    """Wait until no delivery is left. Raises `TimeoutError`."""
     for _ in range(round(ARRIVED_WITHIN_S / POLL_S)):
         if (await under_test.node.store.backlog()).oldest_at is None:
             return
@@ -95,7 +96,8 @@ async def _all_delivered(under_test: NodeUnderTest) -> None:
     raise TimeoutError
 
 
-async def _subscribe(under_test: NodeUnderTest, receiver: Receiver) -> None:
+async def subscribe(under_test: NodeUnderTest, receiver: Receiver) -> None:
+    """Have both dialects' webhooks sent to a receiver."""
     node = under_test.node
     wants = {"talkover": talkover.wants(tuple(talkover.EVENTS)), "anunzi": anunzi.wants()}
     for name, wanted in wants.items():
