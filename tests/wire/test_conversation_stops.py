@@ -78,7 +78,7 @@ async def test_a_stop_does_not_wait_for_the_agent_and_leaves_nothing_of_it(node:
         EventType.ENDED,
     ]
     assert EventType.AGENT_STARTED in await events(node, speaking)
-    pool = node.node._pool
+    pool = node.node.pool
     assert pool is not None
     await until(lambda: not any(process.calls for process in pool._processes()))
     assert (pool.counters.leaks, pool.counters.killed, node.node.conversations.live) == (0, 0, 0)
