@@ -34,7 +34,6 @@ from tests.chaos.agents.stage import (
     KILL_LIMIT_S,
     LOUD,
     NEVER_SPOKEN,
-    STOP_LIMIT_MS,
     Line,
     Stage,
     loud_frames,
@@ -196,7 +195,7 @@ async def test_a_call_whose_agent_process_is_killed_ends_at_once(stage: Stage) -
         for pid in stage.pids_of_calls():
             os.kill(pid, signal.SIGKILL)
         for line in lines:
-            assert await line.assert_ended(Reason.AGENT_LOST) - killed_ms < STOP_LIMIT_MS + lag.ms
+            assert await line.assert_ended(Reason.AGENT_LOST) - killed_ms < line.limit_ms(lag)
         lag.stop()
         await stage.assert_closed(world, killed_s)
     await stage.assert_nothing_left(lost=len(HOSTED))
