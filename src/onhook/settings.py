@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from onhook.agents.definition import AgentKind, DefinitionError
 
 PREFIX = "ONHOOK_"
-NOT_SETTINGS = frozenset({"ONHOOK_CONFIG", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_TEST_APT"})
+NOT_SETTINGS = frozenset({"ONHOOK_CONFIG", "ONHOOK_INBOUND_PASSWORD", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_TEST_APT"})
 """Variables of the command line tool and of the test command, which the server does not read."""
 
 

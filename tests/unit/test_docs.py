@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SETTING = re.compile(r"\bONHOOK_[A-Z_]+[A-Z]\b")
-TOOL_VARIABLES = {"ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_CONFIG"}
+TOOL_VARIABLES = {"ONHOOK_INBOUND_PASSWORD", "ONHOOK_TOKEN", "ONHOOK_URL", "ONHOOK_CONFIG"}
 
 
 @cache

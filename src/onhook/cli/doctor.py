@@ -56,7 +56,7 @@ async def _database(settings: Settings, trunks: list[TrunkRecord]) -> list[Findi
 def _numbers(numbers: list[Number]) -> Finding:
     if not numbers:
         return Finding("numbers", False, "none; run `onhook numbers add`")
-    unbound = [number.number for number in numbers if number.agent_id is None]
+    unbound = [number.number for number in numbers if number.agent_id is None and number.inbound_agent_id is None]
     note = f"; without an agent of their own: {', '.join(unbound)}" if unbound else ""
     return Finding("numbers", True, f"{len(numbers)}{note}")
 

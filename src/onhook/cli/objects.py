@@ -161,6 +161,10 @@ def add_trunk(
     from_domain: str | None = typer.Option(None, help="Host part of From."),
     number_format: NumberFormat = typer.Option(NumberFormat.E164, help="How numbers are written in SIP."),
     identity: bool = typer.Option(False, "--identity", help="Send P-Asserted-Identity."),
+    inbound_username: str | None = typer.Option(None, help="User name that calls from this trunk must prove to know."),
+    inbound_password: str | None = typer.Option(
+        None, envvar="ONHOOK_INBOUND_PASSWORD", help="Its password; kept encrypted."
+    ),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -168,6 +172,9 @@ def add_trunk(
     settings = settings_or_exit(config, data)
     if TRUNK_URI.fullmatch(uri) is None:
         fail(f"the URI must look like sip:host:port;transport=udp (or tcp), not {uri}")
+    if (inbound_username is None) is not (inbound_password is None):
+        fail("--inbound-username and --inbound-password go together")
+    box = secret_box(settings)
     trunk = TrunkRecord(
         id=f"trunk_{uuid.uuid4().hex[:12]}",
         environment_id=DEFAULT_ENVIRONMENT,
@@ -175,11 +182,13 @@ def add_trunk(
         uri=uri,
         created_at=clock.now_ms(),
         username=username,
-        password=secret_box(settings).encrypt(password) if password else None,
+        password=box.encrypt(password) if password else None,
         from_user=from_user,
         from_domain=from_domain,
         number_format=number_format.value,
         identity=identity,
+        inbound_username=inbound_username,
+        inbound_password=box.encrypt(inbound_password) if inbound_password is not None else None,
     )
 
     async def work(store: Store) -> None:
@@ -202,6 +211,7 @@ def add_number(
     number: str = typer.Argument(help="The number, such as +12025550100."),
     trunk: str = typer.Option(CONFIGURED_TRUNK, help="Id of its trunk; without one, that of ONHOOK_TRUNK_URI."),
     agent: str | None = typer.Option(None, help="Id of the agent that calls from it."),
+    inbound_agent: str | None = typer.Option(None, help="Id of the agent that takes its calls."),
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -216,10 +226,12 @@ def add_number(
         await ensure_trunk(store, settings, box, clock)
         if await store.get(TrunkRecord, trunk, DEFAULT_ENVIRONMENT) is None:
             return f"no trunk {trunk}; set ONHOOK_TRUNK_URI, or name one of `onhook trunks list` with --trunk"
-        if agent is not None and await store.get(Agent, agent, DEFAULT_ENVIRONMENT) is None:
-            return f"no agent {agent}; `onhook agents list` names them"
+        for used in (agent, inbound_agent):
+            if used is not None and await store.get(Agent, used, DEFAULT_ENVIRONMENT) is None:
+                return f"no agent {used}; `onhook agents list` names them"
+        record = Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent, inbound_agent)
         try:
-            await store.put(Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent), operator())
+            await store.put(record, operator())
         except ConflictError:
             return f"{value} is there already"
         return ""
@@ -235,7 +247,8 @@ def add_number(
 def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
     """List the numbers."""
     for number in with_store(settings_or_exit(config, data), lambda store: store.find(Number, None)):
-        typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  agent {number.agent_id or '-'}")
+        agents = f"agent {number.agent_id or '-'}  inbound agent {number.inbound_agent_id or '-'}"
+        typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  {agents}")
 
 
 def _check_agent(agent: Agent, settings: Settings) -> None:
