@@ -50,11 +50,10 @@ from onhook.store.store import Agent
 from onhook.supervisor import SIP_SOCKETS, free_port
 
 TALKING = 60
-"""Conversations at the same time."""
+"""Conversations at the same time, and calls without one in each wave."""
 TALK_S = 20.0
 """How long a wave begins new conversations."""
 PEOPLE = ("22", "23", "24", "25", "26", "27")
-OTHER_CALLS = 60
 SPREAD_S = 8.0
 """Over how many seconds the calls without a conversation begin."""
 QUIET_LIMIT_S = 120.0
@@ -102,13 +101,13 @@ class Soak:
         self.outcomes: Counter[str] = Counter()
         self.calls = 0
 
-    async def wave(self, chance: random.Random) -> Sample:
+    async def wave(self, talking: int, chance: random.Random) -> Sample:
         """Run one wave, wait until nothing is left of it, check its records, take a sample."""
         over = time.monotonic() + TALK_S
         async with asyncio.TaskGroup() as group:
-            for _ in range(TALKING):
+            for _ in range(talking):
                 group.create_task(self._conversations(over, chance))
-            for _ in range(OTHER_CALLS):
+            for _ in range(talking):
                 group.create_task(self._other_call(chance.uniform(0, SPREAD_S), chance))
         await self._quiet()
         await self._check_records()
@@ -255,7 +254,9 @@ async def soak_of(directory: Path, carrier_port: int) -> AsyncIterator[Soak]:
         scripted = await _scripted_like(node, sandbox.agent_id)
         headers = {"Authorization": f"Bearer {sandbox.token}"}
         limits = httpx.Limits(max_connections=32, max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=base_url, headers=headers, limits=limits, timeout=60) as client:
+        async with httpx.AsyncClient(
+            base_url=base_url, headers=headers, limits=limits, timeout=httpx.Timeout(60, pool=None)
+        ) as client:
             yield Soak(node, await _agent_processes(node), client, scripted, sandbox.agent_id)
 
 
@@ -279,7 +280,7 @@ async def _agent_processes(node: Node) -> AgentPool:
     return pool
 
 
-async def run(minutes: float, seed: int) -> int:
+async def run(minutes: float, talking: int, seed: int) -> int:
     """Run waves for so many minutes, two at least; print the summary; return the exit code."""
     samples: list[Sample] = []
     chance = random.Random(seed)
@@ -287,7 +288,7 @@ async def run(minutes: float, seed: int) -> int:
     with scratch() as directory, carrier() as port:
         async with soak_of(directory, port) as soak:
             while len(samples) < 2 or time.monotonic() < deadline:
-                samples.append(await soak.wave(chance))
+                samples.append(await soak.wave(talking, chance))
                 print(f"    {samples[-1]}; {load()}", flush=True)
     found = judged(samples) + soak.faults + soak.judged_agents()
     print(f"    {soak.calls} calls: {', '.join(f'{count} {name}' for name, count in soak.outcomes.most_common())}")
@@ -301,9 +302,10 @@ def main() -> int:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Random calls; nothing may be left.")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long to go on (default: 30)")
+    parser.add_argument("--talking", type=int, default=TALKING, help=f"conversations at a time (default: {TALKING})")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="to repeat a run")
     arguments = parser.parse_args()
-    return uvloop.run(run(arguments.minutes, arguments.seed))
+    return uvloop.run(run(arguments.minutes, arguments.talking, arguments.seed))
 
 
 if __name__ == "__main__":

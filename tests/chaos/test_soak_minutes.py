@@ -1,0 +1,21 @@
+"""A minute of the soak: conversations and calls that go wrong, stopped at random moments, leave nothing behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.chaos
+
+ROOT = Path(__file__).parents[2]
+MINUTES, TALKING = 1, 20
+LIMIT_S = 300
+
+
+def test_a_minute_of_conversations_leaves_nothing_behind() -> None:
+    """Waves that have begun are finished, so it takes up to two minutes."""
+    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", str(MINUTES), "--talking", str(TALKING)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("PASS")
