@@ -19,7 +19,7 @@ from onhook.agents.definition import (
 from onhook.agents.placeholders import fill, variables_of
 from onhook.agents.reading import LIMITS, OWN, BotUrls, definition_of, unknown_settings
 from onhook.agents.words import RETELL, TALKOVER
-from onhook.calls.call import CallDetails, Dialect
+from onhook.calls.call import CallDetails, Dialect, Direction
 from onhook.store.store import Agent
 from onhook.testing.calls import sample_call
 
@@ -143,6 +143,12 @@ def test_retells_sensitivity_is_a_scale(value: float, word: Sensitivity) -> None
 )
 def test_retells_voicemail_option_is_a_policy(option: object, policy: MachinePolicy) -> None:
     assert retell(voicemail_option=option).machine is policy
+
+
+def test_whoever_calls_us_is_no_answering_machine() -> None:
+    leaver = agent(Dialect.NATIVE, {"machine": "hang_up"})
+    assert definition_of(leaver, sample_call()).machine is MachinePolicy.HANG_UP
+    assert definition_of(leaver, sample_call(direction=Direction.INBOUND)).machine is MachinePolicy.OFF
 
 
 def test_a_language_that_names_none_leaves_the_default() -> None:

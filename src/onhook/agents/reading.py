@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, DefinitionError, IdleRules
+from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, DefinitionError, IdleRules, MachinePolicy
 from onhook.agents.placeholders import filled, variables_of
 from onhook.agents.words import DEFAULTS, WORDS, Fields
-from onhook.calls.call import Call
+from onhook.calls.call import Call, Direction
 from onhook.store.store import Agent
 
 OWN: dict[str, Any] = {
@@ -54,11 +54,13 @@ def definition_of(agent: Agent, call: Call | None, bot_urls: BotUrls = NO_BOTS) 
     """Return what to put on a call, its placeholders filled from what the call was made with.
 
     Without a call the agent is checked only, and placeholders stay. Raises `DefinitionError`; its message begins
-    with the name of the field as it is in the settings, and a colon.
+    with the name of the field as it is in the settings, and a colon. Whoever calls us is no answering machine.
     """
     definition = _definition(_kind(agent), _fields(agent))
     if call is not None:
         definition = filled(definition, variables_of(call))
+        if call.direction is Direction.INBOUND:
+            definition = msgspec.structs.replace(definition, machine=MachinePolicy.OFF)
     _check_kind(definition, bot_urls)
     return definition
 

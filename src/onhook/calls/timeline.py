@@ -10,9 +10,9 @@ from onhook.calls.call import Call, Event, EventType
 class Moments(msgspec.Struct, frozen=True):
     """When what happened to a call (ms since the epoch); None for what did not happen, or is not known yet.
 
-    Those of the wire are what a packet capture on this machine shows. `answered_at` is the first 2xx, also one that
-    crossed a stop. `end_sent_at` is our first CANCEL or BYE, or our refusal of a call to us. The last packets of audio
-    are known when the leg is gone.
+    Those of the wire are what a packet capture on this machine shows. `dialed_at` is when the INVITE left, or that of a
+    call to us came. `answered_at` is the first 2xx, also one that crossed a stop. `end_sent_at` is our first CANCEL or
+    BYE, or our refusal of a call to us. The last packets of audio are known when the leg is gone.
     """
 
     created_at: int
