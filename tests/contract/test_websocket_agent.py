@@ -19,9 +19,10 @@ from websockets.http11 import Request, Response
 from onhook.agents.agent import AgentError
 from onhook.agents.definition import AgentDefinition, AgentKind
 from onhook.agents.messages import CallInfo, Cue, CueKind, Speech, Word
+from onhook.agents.pace import BURST, RATE
 from onhook.agents.send_queue import MAX_OTHERS
 from onhook.agents.twilio import call_sid
-from onhook.agents.websocket import MAX_MALFORMED, MAX_MESSAGE, WebsocketAgent
+from onhook.agents.websocket import MAX_MALFORMED, MAX_MARK, MAX_MESSAGE, WebsocketAgent
 
 pytestmark = pytest.mark.contract
 
@@ -371,6 +372,7 @@ async def test_a_bot_that_floods_is_stopped_while_it_does() -> None:
         '{"event": 7}',
         '{"event": "media", "media": {"payload": "*"}}',
         '{"event": "mark", "mark": {}}',
+        json.dumps({"event": "mark", "mark": {"name": "m" * (MAX_MARK + 1)}}),
         b"\xff",
     ],
 )
@@ -393,6 +395,20 @@ async def test_a_rude_bot_is_given_up_after_its_third_malformed_message(garbage:
         await asyncio.wait_for(bot.closed.wait(), LIMIT_S)
 
     assert line.wanted.empty()
+
+
+async def test_a_bot_that_floods_is_listened_to_at_a_bounded_rate() -> None:
+    message = json.dumps({"event": "media", "media": {"payload": base64.b64encode(FRAME * 1000).decode()}})
+
+    async def script(socket: ServerConnection) -> None:
+        while True:
+            await socket.send(message)
+
+    async with running(script) as bot, on_call(bot.url) as (_, line):
+        began = time.monotonic()
+        await asyncio.sleep(1)
+        taken = line.wanted.qsize() * len(message)
+        assert 0 < taken < BURST + RATE * (time.monotonic() - began) + len(message)
 
 
 async def test_a_message_of_more_than_a_mebibyte_ends_the_bot() -> None:

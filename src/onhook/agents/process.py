@@ -48,13 +48,14 @@ GONE_GRACE_S = 0.5
 """What a process that answers gets for its report beyond `STOP_LIMIT_S`, before the call counts as leaked."""
 AUDIO_BACKLOG = 256 << 10
 """Bytes that may wait for a process that does not read; beyond that it loses audio."""
-BACKLOG = 1 << 20
-"""Bytes that may wait at all; beyond that the process is wedged."""
+BACKLOG = 32 << 20
+"""Bytes that may wait at all, many times what one call can have to say in one turn of the event loop: a burst of one
+must not cost the others their process. One that is wedged is found out by its pulse."""
 REAP_LIMIT_S = 2.0
 REASON_LENGTH = 200
 STANDARD_ERROR = 2
-NOT_FOR_AGENTS = frozenset({"ONHOOK_SECRET_KEY"})
-"""Of the node's environment. Keys of providers are for agents."""
+NOT_FOR_AGENTS = "ONHOOK_"
+"""How the node's own settings begin in its environment, passwords among them. Keys of providers are for agents."""
 
 log = logging.getLogger(__name__)
 
@@ -354,7 +355,7 @@ class AgentProcess:
 
 def _spawn(command: Sequence[str], descriptor: int) -> subprocess.Popen[bytes]:
     """Start a child that has one end of a socket pair and nothing else of ours. Raises `OSError`."""
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_AGENTS}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_AGENTS)}
     return subprocess.Popen(
         [*command, str(descriptor), str(os.getpid())],
         stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ import functools
 import logging
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,6 +23,7 @@ from websockets.frames import CloseCode
 
 from onhook.agents.agent import AgentError, CallMedia, QuietAgent
 from onhook.agents.messages import CallInfo, Cue, CueKind
+from onhook.agents.pace import Pace
 from onhook.agents.send_queue import Outgoing, SendQueue
 from onhook.agents.twilio import call_sid, new_stream_sid, websocket_signature
 
@@ -30,6 +31,8 @@ CLOSE_LIMIT_S = 0.4
 """How long a good-bye may take, `stop` message and close handshake together; less than `agent.STOP_LIMIT_S`."""
 MAX_MESSAGE = 2**20
 """Bytes of one message of a bot; eighty seconds of audio."""
+MAX_MARK = 256
+"""Characters of a mark's name. Thousands may be queued, and all come back when what is queued is cleared."""
 MAX_MALFORMED = 3
 """The bot whose messages cannot be read that many times is broken."""
 PING_S = 15.0
@@ -49,7 +52,7 @@ class BotMedia(msgspec.Struct):
 class BotMark(msgspec.Struct):
     """A place in what is played."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(max_length=MAX_MARK)]
 
 
 class BotMessage(msgspec.Struct):
@@ -183,9 +186,12 @@ class WebsocketAgent(QuietAgent):
 
         Goes on while we close: an answer to that comes behind all else that the bot has sent.
         """
+        pace = Pace()
         try:
             async for message in socket:
                 self._take(message)
+                if not self._is_over:
+                    await pace.spend(len(message))
         except ConnectionClosedError as error:
             self._broken(f"the connection to the bot was lost: {error}")
         else:

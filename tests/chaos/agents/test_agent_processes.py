@@ -39,6 +39,8 @@ from onhook.agents.messages import (
 )
 from onhook.agents.pool import AgentPool
 from onhook.agents.port import AgentSession
+from onhook.agents.websocket import MAX_MARK
+from onhook.lines.media.playout import MAX_QUEUED_MARKS
 
 pytestmark = pytest.mark.chaos
 
@@ -119,6 +121,10 @@ def children_of(process: int | str) -> list[int]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
             children += map(int, (thread / "children").read_text().split())
     return children
+
+
+def environment_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_text()
 
 
 async def until(condition: Callable[[], bool], limit_s: float = 20) -> None:
@@ -389,6 +395,30 @@ async def test_a_flood_of_tiny_pieces_leaves_the_line_its_turns(pool: AgentPool)
         longest, last = max(longest, now - last), now
     assert len(line.of(Play)) == 50_000
     assert longest < 0.1
+
+
+async def test_an_agent_process_has_the_keys_of_providers_and_no_secret_of_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ONHOOK_SECRET_KEY", "ONHOOK_TRUNK_PASSWORD", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "hidden")
+    async with open_pool() as pool:
+        environment = environment_of(pool.pids()[0])
+    assert "OPENAI_API_KEY=hidden" in environment
+    assert "ONHOOK_" not in environment
+
+
+async def test_all_marks_of_a_full_queue_may_come_back_in_one_turn_and_cost_nobody_their_process(
+    pool: AgentPool,
+) -> None:
+    lines = [await put_and_started(pool, "EchoAgent") for _ in range(3)]
+    for line in lines:
+        for _ in range(MAX_QUEUED_MARKS):
+            line.session.send(Marked("m" * MAX_MARK, cleared=True))
+        line.session.send(Dtmf("1"))
+    for line in lines:
+        await line.until(MarkAsked)
+    assert pool.counters.killed == 0
 
 
 # --- processes that do not ---------------------------------------------------------------------------------

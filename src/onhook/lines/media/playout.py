@@ -8,8 +8,8 @@ from onhook.lines.media.session import FRAME_BYTES, FRAME_MS, SILENCE
 MAX_QUEUED_FRAMES = 15_000
 """Five minutes; more is dropped, for an agent that never stops must not eat the memory."""
 
-MAX_QUEUED_MARKS = 15_000
-"""One for each frame; more come back at once, as cleared."""
+MAX_QUEUED_MARKS = 3_000
+"""One for each tenth of a second; more come back at once, as cleared. All may come back in one turn, too."""
 
 _FRAMES_PER_DIGIT = UPDATES + END_PACKETS - 1 + PAUSE_FRAMES
 
