@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from onhook.voice import recordings
+from onhook.voice.opus import publish
 from onhook.voice.recordings import DAY_MS, Recordings
 
 pytestmark = pytest.mark.unit
@@ -129,6 +130,35 @@ async def test_a_finished_recording_becomes_opus_and_lasts_as_long(tmp_path: Pat
         assert (stream.codec_context.name, stream.layout.name) == ("opus", "stereo")
         assert samples / stream.rate == pytest.approx(3, abs=0.05)
     assert ogg.stat().st_size < size / 5
+
+
+def test_nothing_is_left_of_a_recording_that_is_deleted_while_it_is_encoded(tmp_path: Path) -> None:
+    kept = Recordings(tmp_path)
+    wav, part, ogg = kept.path_for("call_1"), tmp_path / "call_1.part", tmp_path / "call_1.ogg"
+    write_wav(wav)
+    part.write_bytes(b"half of it")
+    assert kept.delete("call_1")
+    assert list(tmp_path.iterdir()) == []
+    publish(part, ogg, wav)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoded_recording_that_is_deleted_before_its_wav_has_gone_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Recordings(tmp_path)
+    wav, part, ogg = kept.path_for("call_1"), tmp_path / "call_1.part", tmp_path / "call_1.ogg"
+    write_wav(wav)
+    part.write_bytes(b"encoded")
+    replace = Path.replace
+
+    def replace_late(path: Path, target: Path) -> Path:
+        wav.unlink()  # whoever deletes has taken all that he saw: no OGG is there yet
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_late)
+    publish(part, ogg, wav)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_recording_that_cannot_be_encoded_stays_a_wav_and_the_next_one_is_encoded(tmp_path: Path) -> None:

@@ -34,11 +34,17 @@ def encode(wav: Path, ogg: Path) -> None:
             at += frame.samples
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
-    if not wav.exists():  # deleted meanwhile: so is this
-        part.unlink()
-        return
-    part.replace(ogg)
-    wav.unlink()
+    publish(part, ogg, wav)
+
+
+def publish(part: Path, ogg: Path, wav: Path) -> None:
+    """Put what was encoded in the WAV's place. A recording that is deleted meanwhile, at whatever moment, stays so."""
+    try:
+        part.replace(ogg)
+        wav.unlink()
+    except FileNotFoundError:  # one who deletes takes the WAV first, and the OGG last
+        part.unlink(missing_ok=True)
+        ogg.unlink(missing_ok=True)
 
 
 def main() -> int:
