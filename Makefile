@@ -19,12 +19,12 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.demo ## Place three real calls, end them, prove it; ARGS=--exit leaves afterwards
+demo: $(VENV)/.demo ## Hold a conversation, end calls, prove it; ARGS=--exit leaves afterwards
 	@$(BIN)/onhook demo $(ARGS)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Setting up onhook in $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline]'
 	@touch $@
 
 test: $(STAMP) peers lint ## Set up, check the style and types, run all tests
@@ -47,5 +47,5 @@ bench: $(STAMP) ## Run every benchmark against its gate
 soak: $(STAMP) ## A long random run against the sandbox carrier; ARGS="--minutes N"
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
-clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove the virtual environments and caches
+	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
