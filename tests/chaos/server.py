@@ -130,15 +130,16 @@ async def running_server(
     command: Sequence[str] = ("serve",),
     wrapper: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    module: str = "onhook",
 ) -> AsyncIterator[Server]:
-    """Run a server on free ports with its trunk at `trunk_uri`, until the block is left."""
+    """Run a server (`module`) on free ports with its trunk at `trunk_uri`, until the block is left."""
     token = await _provisioned(directory)
     with (directory / "stderr.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *wrapper,
             sys.executable,
             "-m",
-            "onhook",
+            module,
             *command,
             env=server_environment(directory, trunk_uri) | dict(environment or {}),
             stdin=asyncio.subprocess.PIPE,
