@@ -318,6 +318,16 @@ async def test_a_message_that_never_ends_is_ended_and_does_not_count_as_left() -
     assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)
 
 
+async def test_an_agent_that_hangs_up_before_the_beep_has_left_no_message() -> None:
+    bench, call = await machine(MachinePolicy.LEAVE_MESSAGE)
+    bench.agent.say(HangUp("a machine", drain=True))
+    bench.speaks("Oh, a machine.", 400)
+    bench.hears(call, Beep(3000))
+    bench.pass_time(call, 1000)
+    assert await bench.ended_for(call) == Cause("agent", Reason.AGENT_HANGUP, text="a machine")
+    assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)
+
+
 # --- what is kept ---------------------------------------------------------------------------------------------
 
 
@@ -369,6 +379,30 @@ async def test_a_call_that_keeps_less_keeps_no_word(setting: Any) -> None:
     assert "secret" not in str(await bench.store.events(call.id))
     (ended,) = await bench.noted(call, EventType.CONVERSATION_ENDED)
     assert ended["turns"] == 2
+
+
+@pytest.mark.parametrize("drain", [True, False])
+async def test_a_call_that_keeps_no_words_keeps_no_reason_of_its_agents(drain: bool) -> None:
+    bench = VoiceBench()
+    await bench.open()
+    bench.storage_setting = "basic_attributes_only"
+    call = await bench.talk()
+    bench.agent.say(HangUp("Ann's card is 4242", drain=drain))
+    bench.pass_time(call, 400)
+    assert await bench.ended_for(call) == Cause("agent", Reason.AGENT_HANGUP)
+
+
+async def test_a_call_whose_agent_cannot_be_prepared_for_whatever_reason_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = VoiceBench()
+    await bench.open()
+
+    def breaks(*_: object) -> None:
+        raise RecursionError("a secret")
+
+    monkeypatch.setattr("onhook.voice.conversations.variables_of", breaks)
+    call = await bench.talk()
+    cause = await bench.ended_for(call)
+    assert cause == Cause("system", Reason.AGENT_LOST, text="the agent could not be prepared")
 
 
 async def test_a_process_is_wanted_with_the_first_dial_not_before() -> None:

@@ -204,6 +204,9 @@ class Conversations:
             seated.info = info
         except (StoreError, SecretError, DefinitionError) as error:
             seated.fault = str(error)
+        except Exception:  # A call that nobody speaks on, and no watchdog looks after, must not go on.
+            logger.exception("call %s: its agent could not be prepared", seated.call.id)
+            seated.fault = "the agent could not be prepared"
         finally:
             seated.preparing = None
         self._begin(seated)

@@ -139,7 +139,7 @@ class Farewell:
         if not self._may(Step.HANG_UP):
             return
         if self._wish is None:
-            text = reason[:MAX_CAUSE_TEXT] or None
+            text = self._kept(reason)
             overrun = Cause("timer", Reason.FAREWELL_OVERRUN, text=text)
             self._wish = Wish(Cause("agent", Reason.AGENT_HANGUP, text=text), overrun)
             self._bound(drain_ms)
@@ -156,7 +156,7 @@ class Farewell:
     def hang_up_now(self, reason: str) -> None:
         """Take the agent's wish not to wait for its own words."""
         if self._wish is None:
-            self._wish = Wish(Cause("agent", Reason.AGENT_HANGUP, text=reason[:MAX_CAUSE_TEXT] or None))
+            self._wish = Wish(Cause("agent", Reason.AGENT_HANGUP, text=self._kept(reason)))
             self.result = Result.SKIPPED
         self._step(Step.HANG_UP_NOW)
 
@@ -175,6 +175,10 @@ class Farewell:
         """The call is being ended, by whomever: there is no more time."""
         self._leave()
         self.stage = Stage.OVER
+
+    def _kept(self, reason: str) -> str | None:
+        """Return what may be kept of an agent's reason: a model tells in it what was said."""
+        return reason[:MAX_CAUSE_TEXT] or None if self._line.keeps_words else None
 
     def _may(self, step: Step) -> bool:
         return (self.stage, step) in NEXT

@@ -67,8 +67,8 @@ class Voicemail:
         if self.stage is Stage.AWAITING_BEEP:
             self.cancel()
             self._hush(False)
-            self.stage = Stage.SPEAKING
-            if self._ask(LEFT_TO_A_MACHINE, MESSAGE_LIMIT_MS):
+            if self._ask(LEFT_TO_A_MACHINE, MESSAGE_LIMIT_MS):  # else the agent says something else, its last
+                self.stage = Stage.SPEAKING
                 self._cue(CueKind.LEAVE_MESSAGE, self._definition.voicemail_message)
 
     def on_played(self) -> None:
