@@ -87,6 +87,19 @@ def test_a_trunk_an_agent_and_a_number_are_made_from_nothing(run: Run) -> None:
     assert run("numbers", "list").stdout == f"{number}  +12025550199  trunk {trunk}  agent {agent}\n"
 
 
+def test_a_number_is_given_an_agent_for_its_calls_and_a_trunk_what_callers_must_know(run: Run) -> None:
+    secret = {"ONHOOK_INBOUND_PASSWORD": "wonderland"}
+    named = ("trunks", "add", "carrier", "sip:sip.example.net:5060")
+    trunk = run(*named, "--inbound-username", "carrier", **secret).stdout.strip()
+    agent = run("agents", "create", "Ada", "--kind", "echo").stdout.strip()
+    add = ("numbers", "add", "+1 202 555 0199", "--trunk", trunk)
+    number = run(*add, "--inbound-agent", agent).stdout.strip()
+    listed = f"{number}  +12025550199  trunk {trunk}  agent -  inbound agent {agent}\n"
+    assert run("numbers", "list").stdout == listed
+    assert "no agent nobody" in run(*add, "--inbound-agent", "nobody").stderr
+    assert "go together" in run(*named, "--inbound-username", "carrier").stderr
+
+
 def test_an_agent_is_of_the_kind_it_names_else_of_the_servers_and_says_what_it_is_told(
     run: Run, tmp_path: Path
 ) -> None:

@@ -247,7 +247,8 @@ def add_number(
 def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
     """List the numbers."""
     for number in with_store(settings_or_exit(config, data), lambda store: store.find(Number, None)):
-        agents = f"agent {number.agent_id or '-'}  inbound agent {number.inbound_agent_id or '-'}"
+        agents = f"agent {number.agent_id or '-'}"
+        agents += f"  inbound agent {number.inbound_agent_id}" if number.inbound_agent_id else ""
         typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  {agents}")
 
 
