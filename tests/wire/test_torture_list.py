@@ -1,4 +1,7 @@
-"""Races and refusals harvested from public bugs of other stacks: T1 to T5, T7 to T9 and T19."""
+"""Races and refusals harvested from public bugs of other stacks: T1 to T5, T7 to T11 and T19.
+
+The others need a whole node: `test_torture_of_a_node.py`.
+"""
 
 import asyncio
 import re
@@ -308,6 +311,36 @@ async def test_t9_a_cancel_whose_487_never_comes_is_unconfirmed_until_a_late_ans
     assert answer.at < far.log.requests("ACK")[0].at < far.log.requests("BYE")[0].at
     assert line.ends() == 1, "later evidence is never a second end"
     line.assert_proved(update.proof, far.log)
+
+
+@pytest.mark.parametrize("refusal", ["404 Not Found", "410 Gone"])
+async def test_t10_a_bye_refused_as_if_the_call_was_gone_ends_the_leg_once_and_claims_nothing(
+    far_end: FarEnd, open_line: OpenLine, refusal: str
+) -> None:
+    far, line = far_end({"BYE": [(Act(refusal),)]}), await open_line()
+    call = await line.place(far.port)
+    await line.until(Answered)
+    line.engine.hangup(call, STOP)
+    ended = await line.ended()
+    line.engine.hangup(call, STOP)
+    await fence(far, line)
+    assert (ended.proof.result, ended.proof.steps[-1].status) == (Result.UNCONFIRMED, int(refusal[:3]))
+    assert len(far.log.requests("BYE")) == 1
+    assert (line.ends(), line.engine.live_legs()) == (1, 0)
+
+
+async def test_t11_a_hang_up_refused_with_a_503_is_tried_again_though_nobody_asks_again(
+    far_end: FarEnd, open_line: OpenLine
+) -> None:
+    refusal = (Act("503 Service Unavailable", extra="Retry-After: 1\r\n"),)
+    far, line = far_end({"BYE": [refusal, OK]}), await open_line()
+    call = await line.place(far.port)
+    await line.until(Answered)
+    line.engine.hangup(call, STOP)
+    await assert_confirmed(line, far, Method.BYE)
+    first, second = far.log.requests("BYE")
+    assert second.cseq == first.cseq + 1
+    assert second.at - first.at >= 1000, "not before the far end wants it"
 
 
 async def test_t19_a_bye_repeated_after_our_200_is_answered_again_and_then_forgotten(
