@@ -173,7 +173,7 @@ async def test_a_block_needs_a_selector_that_says_something_of_new_calls(bench: 
     with pytest.raises(SelectorError):
         await bench.bulk.stop(msgspec.structs.replace(BLOCKING, selector=states))
     with pytest.raises(SelectorError):
-        await bench.blocks.put(bulk_module._block_of(msgspec.structs.replace(BLOCKING, selector=states)))
+        await bench.blocks.put(bulk_module._block_of(msgspec.structs.replace(BLOCKING, selector=states), "block_1"))
     assert bench.store.steps == []
 
 
@@ -318,6 +318,25 @@ async def test_a_stop_that_was_durable_before_the_crash_stays_the_first(bench: B
     bulk = await following.bulk.stop(ORDER)
 
     assert bulk.first == (True, True)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_block_that_the_store_refused_stands_before_its_order_is_finished(
+    bench: BulkBench, restarted: bool
+) -> None:
+    await bench.talking(1)
+    bench.store.refuse = {"DialBlock"}
+    with pytest.raises(StoreError):
+        await bench.bulk.stop(BLOCKING)
+    again = bench.next_life()
+    if restarted:
+        await again.bulk.promise_what_was_left()
+    bulk = await again.bulk.stop(BLOCKING)
+    assert (bulk.dial_block_id, bulk.first) == ("block_1", (True,))
+    (block,) = await again.blocks.standing("a")
+    assert (block.id, block.bulk_id, block.selector) == ("block_1", "bulk_1", BLOCKING.selector)
+    with pytest.raises(DialingBlockedError):
+        await again.place()
 
 
 async def test_a_store_that_is_away_keeps_no_process_from_starting(bench: BulkBench) -> None:

@@ -21,7 +21,7 @@ from onhook.clock import Clock
 from onhook.control.dial_block import BlockOrder, DialBlocks
 from onhook.control.end import Ending, in_time
 from onhook.store.audit import Act
-from onhook.store.records import BulkStop
+from onhook.store.records import BulkStop, DialBlock
 from onhook.store.store import StopOrder, Stopped, Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class BulkStopper:
         return await asyncio.shield(task)
 
     async def promise_what_was_left(self) -> None:
-        """Make the stops durable that an earlier life of this process did not come to.
+        """Make the stops, and the block, durable that an earlier life of this process did not come to.
 
         To be called before the legs of that life are ended: they end for these stops then, not for the restart. What
         the store refuses is left to the next start.
@@ -100,6 +100,7 @@ class BulkStopper:
             for bulk in await self._store.unfinished_bulk_stops():
                 logger.warning("bulk stop %s of an earlier life is carried out", bulk.id)
                 stopped = [one for orders in self._orders(bulk) for one in await self._ending.promise(orders)]
+                await in_time(self._block_again(bulk))
                 await self._account(bulk, stopped)
         except StoreError:
             logger.exception("bulk stops of an earlier life are not finished; the next start tries again")
@@ -138,6 +139,9 @@ class BulkStopper:
         refusals: list[StoreError] = []
         if bulk is None:
             bulk = await self._begin(order, refusals)
+        elif bulk.first is None:
+            with _kept(refusals):
+                await in_time(self._block_again(bulk))
         if bulk.first is None and not bulk.dry_run:
             stopped: list[Stopped | None] = []
             for orders in self._orders(bulk):
@@ -154,7 +158,7 @@ class BulkStopper:
         requested_at, blocks = self._clock.now_ms(), order.block_dials and not order.dry_run
         if blocks:
             with _kept(refusals):
-                await in_time(self._blocks.put(_block_of(order)))
+                await in_time(self._blocks.put(_block_of(order, order.block_id)))
         meant = await self._store.select_calls(order.environment_id, order.selector, self._clock.now_ms())
         chosen = [call for call in meant if not _left_to_block(call, order)]
         bulk = BulkStop(
@@ -173,6 +177,12 @@ class BulkStopper:
         with _kept(refusals):
             await in_time(self._store.put(bulk, None if bulk.dry_run else _act_of(bulk)))
         return bulk
+
+    async def _block_again(self, bulk: BulkStop) -> None:
+        """Put the block of an order that is not finished, if the store did not take it. Raises `StoreError`."""
+        block_id = bulk.dial_block_id
+        if block_id is not None and await self._store.get(DialBlock, block_id, bulk.environment_id) is None:
+            await self._blocks.put(_block_of(bulk, block_id))
 
     async def _account(self, bulk: BulkStop, stopped: Sequence[Stopped | None]) -> BulkStop:
         """Note for which calls this stop was the first; it was that too if an earlier try has made it durable."""
@@ -227,9 +237,9 @@ def _stop_order(bulk: BulkStop, call_id: str, at: int) -> StopOrder:
     )
 
 
-def _block_of(order: BulkOrder) -> BlockOrder:
+def _block_of(order: BulkOrder | BulkStop, block_id: str) -> BlockOrder:
     return BlockOrder(
-        id=order.block_id,
+        id=block_id,
         environment_id=order.environment_id,
         selector=order.selector,
         actor=order.cause.initiator,
