@@ -13,8 +13,10 @@ from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.calls.states import State
+from onhook.control.live import LiveCalls
 from onhook.lines.engine import AudioCount, LegEnded
 from onhook.store.store import Settlement, StopOrder, Stopped, StoreError
+from onhook.testing.calls import sample_call
 from tests.unit.control_bench import API, Bench
 
 pytestmark = pytest.mark.unit
@@ -329,3 +331,17 @@ async def test_the_first_ring_after_a_stop_is_a_fact_of_the_timeline(bench: Benc
     assert after.state is State.ENDING
     assert after.first_provisional_at is not None
     assert (await bench.event_types(call.id))[-1] == "call.provisional"
+
+
+def test_of_calls_with_one_sip_call_id_a_stop_means_the_newest_within_its_reach() -> None:
+    live = LiveCalls()
+    foreign, older, newer = (
+        sample_call(environment_id=environment, sip_call_id="chosen@far.test", created_at=created_at)
+        for environment, created_at in (("b", 3), ("a", 1), ("a", 2))
+    )
+    for call in (foreign, older, newer):
+        live.add(call)
+    order = StopOrder("chosen@far.test", API, 4, environment_id="a", or_sip_call_id=True)
+    assert live.find(order) == newer
+    assert live.find(msgspec.structs.replace(order, or_sip_call_id=False)) is None
+    assert live.find(msgspec.structs.replace(order, environment_id="c")) is None

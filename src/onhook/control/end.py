@@ -109,10 +109,12 @@ class Ending:
         )
         self._unwritten.pop(ended.call_id, None)
         had_leg = self._live.remove(ended.call_id)
+        if call is None or call.state is not State.ENDED:  # A registered call that still waits had a leg refused.
+            return call
         for waiter in self._waiters.pop(ended.call_id, ()):
-            if call is not None and not waiter.done():
+            if not waiter.done():
                 waiter.set_result(call)
-        if call is not None and (had_leg or call.updated_at == now):  # It is this settlement that ended it.
+        if had_leg or call.updated_at == now:  # It is this settlement that ended it.
             for tell in self.on_end:
                 tell(call)
         return call

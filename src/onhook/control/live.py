@@ -3,6 +3,7 @@
 import asyncio
 
 from onhook.calls.call import Call
+from onhook.store.rules import within_reach
 from onhook.store.store import StopOrder
 
 
@@ -49,10 +50,10 @@ class LiveCalls:
         await self._empty.wait()
 
     def find(self, order: StopOrder) -> Call | None:
-        """Return the call that a stop means, under the same rules of tenancy as the store's."""
-        call = self._calls.get(order.call_id)
-        if call is None and order.or_sip_call_id:
-            call = next((one for one in self._calls.values() if one.sip_call_id == order.call_id), None)
-        if call is None or order.environment_id not in (None, call.environment_id):
-            return None
-        return call if order.agent_id in (None, call.agent_id) else None
+        """Return the call that a stop means: the same that the store finds, under the same rules of tenancy."""
+        named = self._calls.get(order.call_id)
+        found = [] if named is None else [named]
+        if order.or_sip_call_id:  # Far ends choose theirs: several calls may have one.
+            of_leg = (one for one in self._calls.values() if one.sip_call_id == order.call_id)
+            found += sorted(of_leg, key=lambda one: (one.created_at, one.id), reverse=True)
+        return next((call for call in found if within_reach(call, order)), None)
