@@ -17,7 +17,7 @@ from onhook.control.place import RefusedError
 from onhook.control.register import REGISTRATION_MS, RegisterOrder
 from onhook.control.routing import ANSWER_LIMIT_MS
 from onhook.store.records import DialBlock
-from onhook.store.store import Agent, Number, Progress, StoreError
+from onhook.store.store import Agent, Arrival, Number, Progress, StoreError
 from tests.unit.inbound_bench import CALLER, OURS, InboundBench, talkover_agent
 
 pytestmark = pytest.mark.unit
@@ -155,6 +155,26 @@ async def test_a_call_whose_record_broke_off_is_settled_once_the_store_is_back(
     assert await bench.refused() == 503
     call = await bench.only_call()
     assert (call.state, call.cause, call.outcome) == (State.ENDED, inbound_module.AWAY.cause, Outcome.FAILED)
+
+
+async def test_a_stop_of_a_call_whose_record_broke_off_waits_for_its_leg(
+    bench: InboundBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(progress: Progress) -> None:
+        raise StoreError("away")
+
+    bench.engine.settles = False
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "record_progress", away)
+        assert await bench.refused() == 503
+    (call,) = await bench.calls()
+    stopped = await bench.ending.request_stop(bench.stop_order(call.id), wait_ms=0)
+    assert stopped is not None
+    assert (stopped.call.state, (await bench.written(call.id)).state) == (State.ENDING, State.ENDING)
+    bench.engine.settle(call.id)
+    over = await bench.written(call.id)
+    assert (over.state, over.proof_so_far.method) == (State.ENDED, Method.REFUSED)
+    assert len(bench.live) == 0
 
 
 async def test_a_server_that_ends_its_calls_takes_no_more(bench: InboundBench) -> None:
@@ -340,6 +360,25 @@ async def test_a_registered_call_waits_on_while_the_store_is_away(bench: Inbound
     assert await bench.store.get_call(waiting.id, None) == waiting
     assert len(bench.live) == 0
     assert (await bench.call_in(waiting.id)).state is State.ANSWERED
+
+
+async def test_a_caller_who_gave_up_while_the_store_was_away_may_call_again(
+    bench: InboundBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = await registered(bench)
+
+    async def away(arrival: Arrival) -> None:
+        bench.engine.cancel_far_end(arrival.call_id)
+        raise StoreError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "arrive", away)
+        bench.engine.call_in(CALLER, waiting.id)
+        await bench.inbound.decided()
+    assert (await bench.call_in(waiting.id)).state is State.ANSWERED
+    bench.engine.hang_up_far_end(waiting.id)
+    assert (await bench.written(waiting.id)).state is State.ENDED
+    assert len(bench.live) == 0
 
 
 async def test_another_tenants_registered_call_and_one_unknown_are_not_there(bench: InboundBench) -> None:

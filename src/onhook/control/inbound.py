@@ -116,8 +116,8 @@ class Inbound:
             call = await self._write(route, incoming)
         except StoreError:
             logger.exception("call %s is refused: it cannot be recorded", call_id)
-            self._live.remove(call_id)
             if not await self._may_be_there(call_id):
+                self._live.remove(call_id)
                 self._recorder.disown(call_id)
             self._refuse(call_id, AWAY, incoming)
             return

@@ -76,7 +76,7 @@ class ProgressRecorder:
 
         The leg was told of as `leg_id`. A `StoreError` has the write tried again.
         """
-        self._disowned.discard(leg_id)
+        self._disowned -= {leg_id, call_id}
         self._queue(call_id, [write])
 
     def disown(self, call_id: str) -> None:
@@ -142,6 +142,7 @@ class ProgressRecorder:
 
     async def _settle(self, ended: LegEnded) -> None:
         """Write the end. A watch that the last life left tells of it once more: only a better proof is news then."""
+        self._disowned.discard(ended.call_id)  # Its end was told of before it was disowned.
         call = await self._ending.settle(ended)
         if ended.proof.result is not Result.CONFIRMED:  # The late-answer watch may still need the snapshot.
             self._clock.call_later(self._late_watch_s, lambda: self._run(self._forget_snapshot(ended.call_id)))
