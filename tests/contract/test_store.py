@@ -9,6 +9,7 @@ from tests.contract.store_cases import (
     BY_KEY,
     CONFIRMED,
     NOW,
+    UNCONFIRMED,
     added,
     answer,
     answered,
@@ -20,6 +21,7 @@ from tests.contract.store_cases import (
 
 from onhook.calls.call import CallDetails, EventType
 from onhook.calls.causes import Outcome
+from onhook.calls.proof import Proof
 from onhook.calls.states import State
 from onhook.store.store import ConflictError, Progress, StopOrder, Store
 from onhook.testing.calls import sample_call
@@ -122,13 +124,25 @@ async def test_an_invite_with_credentials_may_leave_after_a_180_but_none_after_t
 
 async def test_a_snapshot_changes_in_any_state_and_outlives_the_end_until_it_is_forgotten(store: Store) -> None:
     call, other = await answered(store), await added(store)
-    assert await store.save_snapshot(other.id, b"other", before_invite=False)
-    await store.settle(settlement(call, NOW + 90))
+    for one in (call, other):
+        assert await store.save_snapshot(one.id, b"other", before_invite=False)
+    await store.settle(settlement(call, NOW + 90, UNCONFIRMED))
     assert await store.save_snapshot(call.id, b"\x00\xff late watch", before_invite=False)
     assert await store.snapshots() == {call.id: b"\x00\xff late watch", other.id: b"other"}
     await store.forget_snapshot(call.id)
     await store.forget_snapshot(call.id)
     assert await store.snapshots() == {other.id: b"other"}
+
+
+@pytest.mark.parametrize("proof", [CONFIRMED, UNCONFIRMED])
+async def test_a_snapshot_that_comes_after_it_was_forgotten_is_not_kept(store: Store, proof: Proof) -> None:
+    call = await answered(store)
+    assert await store.save_snapshot(call.id, b"talking", before_invite=False)
+    await store.settle(settlement(call, NOW + 90, proof))
+    if proof is UNCONFIRMED:
+        await store.forget_snapshot(call.id)
+    assert not await store.save_snapshot(call.id, b"late", before_invite=False)
+    assert await store.snapshots() == {}
 
 
 async def test_a_snapshot_of_an_unknown_call_is_refused(store: Store) -> None:

@@ -229,10 +229,16 @@ def erase(db: apsw.Connection, call_ids: Sequence[str]) -> int:
 
 
 def save_snapshot(db: apsw.Connection, call_id: str, snapshot: bytes, *, before_invite: bool) -> bool:
-    """Store an engine's snapshot; False when the call is unknown, or may not be dialled (any more, or for now)."""
+    """Store an engine's snapshot; False when the call is unknown, or may not be dialled (any more, or for now).
+
+    A write that waited while its call was settled, which goes ahead of it, brings no snapshot back.
+    """
     row = db.execute("SELECT state, environment_id FROM calls WHERE id = ?", (call_id,)).fetchone()
     if row is None or (before_invite and not _may_be_invited(db, call_id, *row)):
         return False
+    if row[0] == State.ENDED:
+        db.execute("UPDATE snapshots SET snapshot = ? WHERE call_id = ?", (snapshot, call_id))
+        return db.changes() > 0
     db.execute(
         "INSERT INTO snapshots (call_id, snapshot) VALUES (?, ?)"
         " ON CONFLICT (call_id) DO UPDATE SET snapshot = excluded.snapshot",

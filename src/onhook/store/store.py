@@ -371,6 +371,7 @@ class Store(Outbox, OnceRequests, Timers, BulkStops, AuditLog, Figures, Protocol
         """Store the engine's snapshot.
 
         With `before_invite`, only before an answer or a stop, and while no dial block means the call; False otherwise.
+        An ended call whose snapshot is forgotten gets none again: False, too.
         """
         ...
 

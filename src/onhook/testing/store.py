@@ -172,6 +172,8 @@ class MemoryStore(MemoryDeliveries, MemoryControl):
         held = self._calls.get(call_id)
         if held is None or (before_invite and not self._may_be_invited(held.call)):
             return False
+        if held.call.state is State.ENDED and call_id not in self._snapshots:
+            return False
         self._snapshots[call_id] = snapshot
         return True
 
