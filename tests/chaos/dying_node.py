@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from enum import StrEnum
 from unittest import mock
 
+import msgspec
 import uvloop
 
 from onhook.calls.call import Call
 from onhook.lines.sip.address import Destination
 from onhook.lines.sip.machine import OnLeft
 from onhook.lines.sip.udp import UdpSocket
-from onhook.server import Node, run_node
+from onhook.server import Node, run_node, sip_settings
 from onhook.settings import Settings, load_settings
 from onhook.store.secrets import SecretBox
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Settlement, StopOrder, Stopped
 
+T1 = 0.1
+"""SIP's timer T1 (s) here: what is never answered is given up after 6.4 s."""
 ENOUGH_FOR_A_SLICE = 135
 """Goodbyes of a bulk stop that have left when its second slice is under way."""
 
@@ -35,6 +38,7 @@ class Boundary(StrEnum):
     BEFORE_SETTLE_COMMIT = "after-the-answer-before-settles-commit"
     BEFORE_WEBHOOK = "after-settles-commit-before-the-webhook"
     AMID_BULK = "amid-a-bulk-stops-slices"
+    NOWHERE = "nowhere"
 
 
 class DyingStore(SqliteStore):
@@ -75,7 +79,8 @@ def reach(boundary: Boundary) -> None:
 
 def dying(settings: Settings, secrets: SecretBox, carrier_uri: str | None) -> Node:
     """Make a node as `run_node` does, on the store that knows the boundary."""
-    return Node(settings, secrets, carrier_uri, store=DyingStore(settings.database_path))
+    sip = msgspec.structs.replace(sip_settings(settings), t1=T1)
+    return Node(settings, secrets, carrier_uri, sip, DyingStore(settings.database_path))
 
 
 if __name__ == "__main__":

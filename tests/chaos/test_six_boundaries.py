@@ -6,6 +6,7 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,7 @@ class Lives:
     @contextlib.asynccontextmanager
     async def dying_at(self, boundary: Boundary) -> AsyncIterator[Server]:
         """Run a node that dies at the boundary, and make sure that it has died of nothing else."""
-        module, uri = "tests.chaos.dying_node", self.carrier.uri
-        async with running_server(self.directory, uri, [boundary], environment=self._environment, module=module) as one:
+        async with self._life(boundary) as one:
             yield one
             async with asyncio.timeout(LIMIT_S):
                 assert await one.process.wait() == -signal.SIGKILL, one.log
@@ -67,6 +67,14 @@ class Lives:
         async with running_server(self.directory, self.carrier.uri, ["node"], environment=self._environment) as one:
             await self.carrier.free(FREE_WITHIN_S)
             yield one
+
+    def next_with_fast_timers(self) -> AbstractAsyncContextManager[Server]:
+        """Run a node that gives up what is never answered after some seconds, and does not die."""
+        return self._life(Boundary.NOWHERE)
+
+    def _life(self, boundary: Boundary) -> AbstractAsyncContextManager[Server]:
+        module, uri = "tests.chaos.dying_node", self.carrier.uri
+        return running_server(self.directory, uri, [boundary], environment=self._environment, module=module)
 
     def ends_told(self) -> Counter[str]:
         """Count the end events that webhooks have told, by call; one that was delivered twice counts once."""
@@ -138,6 +146,20 @@ async def test_a_stop_cut_off_by_a_crash_is_completed_by_the_next_life(
         assert cause["initiator"].startswith("api_key:" if reason == "api_stop" else "system")
         assert (await server.events(stopped)).count("call.stop_requested") == 1
         assert (await server.get(bystander))["cause"]["reason"] == "restart"
+
+
+async def test_an_end_whose_only_answer_died_with_the_crash_is_reported_as_unconfirmed(lives: Lives) -> None:
+    async with lives.dying_at(Boundary.BEFORE_SETTLE_COMMIT) as server:
+        call_id = await server.call("01")
+        await server.until_state(call_id, "ringing")
+        await _post(server, f"/v1/calls/{call_id}/stop", {})
+    assert packets(await lives.carrier.called("01"), "out", "INVITE")[-1] == "487"
+    async with lives.next_with_fast_timers() as server:
+        call = await server.ended_once(call_id, LIMIT_S)
+        assert (call["proof_result"], call["proof_method"]) == ("unconfirmed", "cancel")
+        assert (call["outcome"], call["cause"]["reason"]) == ("canceled", "api_stop")
+        await until(lambda: lives.ends_told() == Counter([call_id]), LIMIT_S)
+    assert lives.carrier.live_dialogs() == 0
 
 
 async def test_a_bulk_stop_cut_off_amid_its_slices_is_completed_by_the_next_life(lives: Lives) -> None:
