@@ -76,6 +76,15 @@ async def test_what_one_trunk_asks_for_all_calls_from_its_address_must_bring(ben
     assert bench.peers.trunk_id("192.0.2.9", "ann", "b") is None
 
 
+async def test_a_user_name_at_an_address_is_of_the_trunk_that_had_it_first(bench: InboundBench) -> None:
+    await _trunk(bench, "t1", "a", inbound_username="ann", inbound_password="secret")
+    bench.clock.advance(1)
+    await _trunk(bench, "t2", "b", inbound_username="ann", inbound_password="guess")
+    assert bench.peers.find("192.0.2.9") == Peer({"ann": "secret"})
+    assert await bench.peers.environments("192.0.2.9", "ann") == ["a"]
+    assert bench.peers.trunk_id("192.0.2.9", "ann", "b") is None
+
+
 async def test_a_trunk_whose_password_cannot_be_read_is_not_open_to_everybody() -> None:
     def locked(secret: str) -> str:
         raise SecretError("no key")

@@ -35,7 +35,8 @@ class Peers:
     """The far ends whose calls we take. Nobody is known before the first `refresh`.
 
     Trunks at one address share it: as soon as one of them asks for credentials, every call from there must bring some,
-    and those say whose trunk it is. A network in `allow` is trusted as it stands, for the numbers of all environments.
+    and those say whose trunk it is; a user name belongs to the oldest trunk that has it there, and to those that have
+    its password, too. A network in `allow` is trusted as it stands, for the numbers of all environments.
     """
 
     def __init__(
@@ -88,7 +89,11 @@ class Peers:
                 logger.exception("calls of trunk %s are refused: its password cannot be read", record.id)
                 continue
             for address in await self._addresses(_host_of(record.uri)):
-                found.setdefault(address, []).append(trunk)
+                there = found.setdefault(address, [])
+                if _is_free(trunk, there):
+                    there.append(trunk)
+                else:
+                    logger.error("calls of trunk %s are refused: its user name is another trunk's there", record.id)
         self._trunks = found
 
     def _proven(self, host: str, account: str | None) -> list[TrunkAt]:
@@ -130,6 +135,14 @@ def _address(host: str) -> Address:
     address = ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def _is_free(trunk: TrunkAt, there: list[TrunkAt]) -> bool:
+    """Say whether nobody at an address has a trunk's user name with another password."""
+    if trunk.account is None:
+        return True
+    taken = [one.account for one in there if one.account is not None and one.account[0] == trunk.account[0]]
+    return all(account == trunk.account for account in taken)
 
 
 def _host_of(uri: str) -> str:
