@@ -9,7 +9,7 @@ from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Result
 from onhook.calls.states import State
 from onhook.control.place import MAX_DELAY_S
-from onhook.store.store import StoreError
+from onhook.store.store import Due, StoreError
 from tests.unit.control_bench import API, Bench
 
 pytestmark = pytest.mark.unit
@@ -46,6 +46,26 @@ async def test_a_call_that_rings_too_long_is_not_answered(bench: Bench) -> None:
         Reason.RING_TIMEOUT,
         "timer",
     )
+
+
+async def test_a_call_that_is_answered_while_a_sweep_is_on_its_way_talks_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = await bench.place()
+    bench.engine.ring(call.id)
+    await bench.recorder.drained()
+    bench.clock.advance(call.ring_timeout_ms / 1000)
+    found = await bench.store.due(bench.clock.now_ms())
+    assert [one.id for one in found.overdue] == [call.id]
+
+    async def due(_now: int, _limit: int) -> Due:
+        return found
+
+    bench.engine.answer(call.id)
+    await bench.recorder.drained()
+    monkeypatch.setattr(bench.store, "due", due)
+    await bench.reconciler.sweep()
+    assert (await bench.written(call.id)).state is State.ANSWERED
 
 
 async def test_a_call_that_talks_too_long_is_ended_by_its_stored_deadline(bench: Bench) -> None:

@@ -112,7 +112,7 @@ class Reconciler:
         while True:
             overdue = [one.call for one in due.timers if _is_overdue_since(one)]
             refused = await _refusal_of(self._timers.fire(one for one in due.timers if not _is_overdue_since(one)))
-            await self._ending.end_many([_deadline(call, now) for call in overdue])
+            await self._end_those_still_overdue(overdue, now)
             if refused is not None:
                 raise refused
             if len(due.timers) < SWEPT_AT_ONCE:
@@ -122,10 +122,16 @@ class Reconciler:
     async def _end_overdue(self, due: Due, now: int) -> None:
         """Stop the calls whose deadline has passed, however many those are. Raises `StoreError`."""
         while True:
-            await self._ending.end_many([_deadline(call, now) for call in due.overdue])
+            await self._end_those_still_overdue(due.overdue, now)
             if len(due.overdue) < SWEPT_AT_ONCE:
                 return
             due = await self._store.due(self._clock.now_ms(), SWEPT_AT_ONCE)
+
+    async def _end_those_still_overdue(self, calls: Sequence[Call], now: int) -> None:
+        """Stop calls for their deadline; one that was answered since the sweep found it has another by now."""
+        held = await self._store.get_calls([call.id for call in calls])
+        still = [call for call in held if call.deadline_at is not None and call.deadline_at <= now]
+        await self._ending.end_many([_deadline(call, now) for call in still])
 
     async def _dial(self, calls: Sequence[Call]) -> None:
         for call in calls:
