@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Result
 from onhook.calls.states import State
@@ -98,6 +99,29 @@ async def test_a_sweep_leaves_a_call_that_waits_for_its_proof_alone(bench: Bench
     await bench.ending.request_stop(bench.stop_order(call.id))
     await bench.reconciler.sweep()
     assert (await bench.written(call.id)).state is State.ENDING
+
+
+async def test_a_sweep_that_comes_behind_the_end_of_a_call_leaves_its_late_answer_watch_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = await bench.place()
+    await bench.store.save_snapshot(call.id, b"leg", before_invite=False)
+    bench.engine.settles = False
+    await bench.ending.request_stop(bench.stop_order(call.id))
+    found = await bench.store.due(bench.clock.now_ms())
+    assert [one.id for one in found.ending] == [call.id]
+    bench.engine.settle(call.id, confirmed=False)
+    ended = await bench.written(call.id)
+    told: list[Call] = []
+    bench.ending.on_end.append(told.append)
+
+    async def due(_now: int, _limit: int) -> Due:
+        return found
+
+    monkeypatch.setattr(bench.store, "due", due)
+    await bench.reconciler.sweep()
+    assert await bench.store.snapshots() == {call.id: b"leg"}
+    assert (await bench.written(call.id), told) == (ended, [])
 
 
 async def test_a_deleted_call_is_erased_by_a_sweep_once_its_wire_is_settled(bench: Bench) -> None:

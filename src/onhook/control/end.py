@@ -166,6 +166,9 @@ class Ending:
         return found
 
     async def _settle_unsent(self, call: Call) -> None:
+        current = await self._store.get_call(call.id, None)
+        if current is None or current.state is State.ENDED:  # Its leg was settled since the sweep found it.
+            return
         now = self._clock.now_ms()
         nothing_left = Proof(Result.CONFIRMED, Method.NONE, confirmed_at=now)
         await self.settle(LegEnded(call.id, now, nothing_left, _cause_of(call)))
