@@ -286,9 +286,10 @@ class Node:
 
     async def _read_accounts(self) -> None:
         """Have the trunks' passwords at hand for the legs of an earlier life, whose snapshots hold none."""
-        for trunk in await self.store.find(TrunkRecord, None):
-            if trunk.username and trunk.password:
-                self._accounts[trunk.id] = (trunk.username, self.secrets.decrypt(trunk.password))
+        for record in await self.store.find(TrunkRecord, None):
+            trunk = trunk_of(record, self.secrets.decrypt)
+            if trunk is not None and trunk.username and trunk.password:
+                self._accounts[trunk.id] = (trunk.username, trunk.password)
 
     async def _end_all_calls(self) -> None:
         """End every live call and give the wire a moment to confirm; what is left is for the next start.
