@@ -51,7 +51,10 @@ def test_a_200_without_a_180_answers_a_dialing_call() -> None:
     assert next_state(State.DIALING, Input.ANSWER) is State.ANSWERED
 
 
-@given(st.sampled_from([State.SCHEDULED, State.DIALING, State.RINGING]), st.lists(st.sampled_from(list(Input)), max_size=30))
+@given(
+    st.sampled_from([State.SCHEDULED, State.DIALING, State.RINGING]),
+    st.lists(st.sampled_from(list(Input)), max_size=30),
+)
 def test_any_order_of_inputs_ends_at_most_once_and_never_revives(state: State, inputs: list[Input]) -> None:
     entered_ended = 0
     was_over = False
