@@ -54,7 +54,7 @@ async def _measure(far_end: Child) -> tuple[Report, float, float, float]:
     ports = far_end.hear(Ports)
     with scratch() as directory:
         async with running_node(directory, ports) as onhook:
-            await _fill_caches(onhook.node)
+            await fill_caches(onhook.node)
             before_kb = rss_kb()
             calls = await onhook.place(CALLS)
             gc.collect()
@@ -71,7 +71,7 @@ async def _measure(far_end: Child) -> tuple[Report, float, float, float]:
             return report, 100 * share / len(calls), memory, waited
 
 
-async def _fill_caches(node: Node) -> None:
+async def fill_caches(node: Node) -> None:
     """Write calls that have no leg, and end them: what that leaves in memory is the store's, not the calls'.
 
     A few at a time, so that no freed heap is left behind in which the calls to be weighed would hide.
