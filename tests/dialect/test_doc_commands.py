@@ -48,5 +48,5 @@ def test_what_is_not_run_is_still_there() -> None:
 
 
 def test_no_command_hides_in_a_block_without_a_language() -> None:
-    known = {*RUNNABLE, "text", "toml", "ini", "json", "mermaid"}
+    known = {*RUNNABLE, "text", "toml", "ini", "json", "mermaid", "promql", "yaml"}
     assert {block.language for page in PAGES for block in blocks(page)} <= known
