@@ -81,6 +81,6 @@ async def running_node(directory: Path, ports: Ports) -> AsyncIterator[BenchNode
         )
         agent = await node.store.get(Agent, sandbox.agent_id, DEFAULT_ENVIRONMENT)
         assert agent is not None
-        await node.store.put(msgspec.structs.replace(agent, kind="silence"))
+        await node.store.put(msgspec.structs.replace(agent, kind="silence", settings={}))
         spare_what_stays()
         yield BenchNode(node, sandbox)

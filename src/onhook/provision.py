@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.agents.definition import AgentKind
+from onhook.agents.definition import LINE_KINDS, AgentKind
 from onhook.calls.call import Dialect, new_agent_id
 from onhook.clock import Clock
 from onhook.settings import Settings
@@ -151,7 +151,7 @@ async def _create_sandbox_agent(store: Store, now: int, kind: AgentKind) -> str:
         updated_at=now,
         published=True,
         kind=kind.value,
-        settings={"enable_recording": True},
+        settings={} if kind in LINE_KINDS else {"enable_recording": True},  # nobody converses with the others
     )
     await store.put(agent)
     return agent.id
