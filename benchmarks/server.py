@@ -25,6 +25,7 @@ class Server:
         self.port = int(sandbox.base_url.rpartition(":")[2])
         self.connection = Connection(self.port)
         self._sandbox = sandbox
+        self._silent = self.create_agent("silence")
 
     def create_agent(self, kind: str, **settings: Any) -> str:
         """Make an agent; return its id."""
@@ -33,8 +34,8 @@ class Server:
         return agent_id
 
     def place(self, agent_id: str | None = None) -> str:
-        """Place a call by an agent (the sandbox's) and wait until its row says that it is answered; return its id."""
-        agent_id = agent_id or self._sandbox.agent_id
+        """Place a call by an agent (a silent one) and wait until its row says that it is answered; return its id."""
+        agent_id = agent_id or self._silent
         order = {"to_number": "+12025550100", "from_number": self._sandbox.from_number, "agent_id": agent_id}
         call_id: str = self.ask("POST", "/v1/calls", order)["call_id"]
         self._wait(lambda: self.ask("GET", f"/v1/calls/{call_id}")["state"] == "answered")
@@ -46,8 +47,8 @@ class Server:
         self._wait(lambda: event in [one["type"] for one in self.ask("GET", path)["items"]])
 
     def end_call(self, call_id: str, agent_id: str | None = None) -> bytes:
-        """Compose the request that ends a call of an agent (the sandbox's)."""
-        path = f"/api/v1/agents/{agent_id or self._sandbox.agent_id}/end-call"
+        """Compose the request that ends a call of an agent (the silent one)."""
+        path = f"/api/v1/agents/{agent_id or self._silent}/end-call"
         return request("POST", path, self._sandbox.token, {"call_sid": call_id})
 
     def stop_all(self) -> bytes:
