@@ -397,6 +397,11 @@ async def test_a_flood_of_tiny_pieces_leaves_the_line_its_turns(pool: AgentPool)
     assert most <= 512
 
 
+async def test_an_agent_process_gives_way_to_the_line(pool: AgentPool) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert all(os.getpriority(os.PRIO_PROCESS, pid) > ours for pid in pool.pids())
+
+
 async def test_an_agent_process_has_the_keys_of_providers_and_no_secret_of_the_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
