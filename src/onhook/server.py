@@ -377,7 +377,8 @@ def _owning(data_dir: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise NodeError(f"another onhook server is running on {data_dir}") from error
-        (data_dir / "node.pid").write_text(str(os.getpid()))
+        (data_dir / "node.pid.new").write_text(str(os.getpid()))
+        (data_dir / "node.pid.new").replace(data_dir / "node.pid")  # whoever reads it finds a whole number
         yield
 
 
