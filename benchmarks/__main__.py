@@ -13,6 +13,7 @@ NAMES = (
     "stop_with_agent",
     "stop_600",
     "bulk_stop",
+    "stop_storm",
     "calls_per_core",
     "voice_calls",
     "voice_latency",

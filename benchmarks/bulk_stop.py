@@ -28,28 +28,21 @@ def measure() -> Verdict:
     with scratch() as directory, child("far_end") as far_end:
         ports = far_end.hear(Ports)
         with server(directory / "data", ports.sip) as onhook:
-            _fill(onhook)
+            fill(onhook)
             time.sleep(TALK_S)
             stopped = _stop(onhook, far_end)
     return stopped.verdict("bulk_stop", f"the answer came after {stopped.committed:.0f} ms; {load()}")
 
 
-def _fill(onhook: Server) -> None:
-    """Place the calls of a silent agent, and wait until all are answered."""
-    (number,) = onhook.ask("GET", "/v1/numbers")["items"]
-    order = {
-        "to_number": "+12025550100",
-        "from_number": number["number"],
-        "agent_id": onhook.create_agent("silence"),
-    }
-    for _ in range(CALLS):
-        onhook.ask("POST", "/v1/calls", order)
-        time.sleep(1 / PLACED_PER_S)
+def fill(onhook: Server) -> dict[str, str]:
+    """Place the calls of a silent agent, wait until all are answered; return their SIP Call-IDs by their ids."""
+    calls = onhook.create_calls(CALLS, PLACED_PER_S)
     deadline = time.monotonic() + SET_UP_LIMIT_S
     while len(onhook.ask("GET", "/v1/calls?state=answered&limit=1000")["items"]) < CALLS:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not all {CALLS} calls are answered")
         time.sleep(0.2)
+    return calls
 
 
 def _stop(onhook: Server, far_end: Child) -> Stopped:

@@ -35,11 +35,27 @@ class Server:
 
     def place(self, agent_id: str | None = None) -> str:
         """Place a call by an agent (a silent one) and wait until its row says that it is answered; return its id."""
-        agent_id = agent_id or self._silent
-        order = {"to_number": "+12025550100", "from_number": self._sandbox.from_number, "agent_id": agent_id}
-        call_id: str = self.ask("POST", "/v1/calls", order)["call_id"]
+        call_id: str = self.ask("POST", "/v1/calls", self._order(agent_id))["call_id"]
         self._wait(lambda: self.ask("GET", f"/v1/calls/{call_id}")["state"] == "answered")
         return call_id
+
+    def create_call(self) -> bytes:
+        """Compose the request that makes a call of a silent agent."""
+        return request("POST", "/v1/calls", self._sandbox.token, self._order())
+
+    def create_calls(self, count: int, per_s: float) -> dict[str, str]:
+        """Make calls of a silent agent at a steady pace; return their SIP Call-IDs by their ids."""
+        made: dict[str, str] = {}
+        for _ in range(count):
+            call = self.ask("POST", "/v1/calls", self._order())
+            made[call["call_id"]] = call["sip_call_id"]
+            time.sleep(1 / per_s)
+        return made
+
+    def count(self, call_id: str, event: str) -> int:
+        """Return how often an event is in a call's log."""
+        events = self.ask("GET", f"/v1/calls/{call_id}/timeline")["events"]
+        return [one["type"] for one in events].count(event)
 
     def wait_for(self, call_id: str, event: str) -> None:
         """Wait until an event is in a call's log."""
@@ -54,6 +70,10 @@ class Server:
     def stop_all(self) -> bytes:
         """Compose the request that ends every call, and waits for the proofs."""
         return request("POST", "/v1/stops", self._sandbox.token, {"selector": {"all": True}, "wait_ms": 5000})
+
+    def _order(self, agent_id: str | None = None) -> dict[str, str]:
+        numbers = {"to_number": "+12025550100", "from_number": self._sandbox.from_number}
+        return numbers | {"agent_id": agent_id or self._silent}
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         """Look every 2 ms. Raises `TimeoutError`."""

@@ -6,6 +6,8 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
+from starlette.types import Receive, Scope, Send
 from tests.dialect.conftest import Rig
 
 from onhook.api.http_server import HttpServer
@@ -242,3 +244,24 @@ async def test_a_stopped_server_finishes_what_it_has_begun(memory_rig: Rig, monk
         await stopping
 
     assert answer.startswith(b"HTTP/1.1 204 ")
+
+
+def test_a_crowd_of_new_clients_is_let_in_within_a_few_turns_of_the_loop() -> None:
+    """On the product's own event loop, whose turns are long on a node full of calls."""
+    crowd = 96
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nobody asks for anything")
+
+    async def turns_until_all_are_in() -> int:
+        async with HttpServer(app, "127.0.0.1", 0) as server:
+            with contextlib.ExitStack() as clients:
+                for _ in range(crowd):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                turns = 0
+                while server.connections < crowd:
+                    turns += 1
+                    await asyncio.sleep(0)
+                return turns
+
+    assert uvloop.run(asyncio.wait_for(turns_until_all_are_in(), 10)) <= crowd / 4
