@@ -95,7 +95,7 @@ class RealtimeAgent(QuietAgent):
     def on_cue(self, cue: Cue) -> None:
         """Have the model say what the call wants said."""
         if cue.kind is CueKind.MACHINE:
-            self._tell(tools.MACHINE_ANSWERED)
+            self._session.tell(tools.MACHINE_ANSWERED)
         wanted = tools.wanted(cue)
         if wanted is None or not self._listens:
             return
@@ -126,13 +126,8 @@ class RealtimeAgent(QuietAgent):
             self._respond(tools.GREET)
 
     def _keys(self, keys: str) -> None:
-        self._tell(tools.KEYS_PRESSED.format(keys=keys))
+        self._session.tell(tools.KEYS_PRESSED.format(keys=keys))
         self._respond()
-
-    def _tell(self, text: str) -> None:
-        content = [{"type": "input_text", "text": text}]
-        item = {"type": "message", "role": "system", "content": content}
-        self._session.send({"type": "conversation.item.create", "item": item})
 
     def _respond(self, wanted: str | None = None, **more: str) -> None:
         """Ask for a response, after the present one. Its instructions replace the session's, so they repeat them."""
@@ -210,8 +205,7 @@ class RealtimeAgent(QuietAgent):
         farewell = None
         for call in calls:
             ran = self._toolbox.run(call.name or "", call.arguments or "")
-            item = {"type": "function_call_output", "call_id": call.call_id, "output": ran.result}
-            self._session.send({"type": "conversation.item.create", "item": item})
+            self._session.add({"type": "function_call_output", "call_id": call.call_id, "output": ran.result})
             farewell = ran.farewell or farewell
         return farewell
 

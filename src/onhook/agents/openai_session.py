@@ -44,6 +44,15 @@ class RealtimeSession:
         """Queue an event; bytes in it become base64."""
         self._socket.send(msgspec.json.encode(event).decode())
 
+    def add(self, item: dict[str, Any]) -> None:
+        """Add an item to the conversation."""
+        self.send({"type": "conversation.item.create", "item": item})
+
+    def tell(self, text: str) -> None:
+        """Tell the model something that the caller has not said."""
+        content = [{"type": "input_text", "text": text}]
+        self.add({"type": "message", "role": "system", "content": content})
+
     async def close(self) -> None:
         """Close within the limit; nothing is left when it returns."""
         self._give_up()
