@@ -70,9 +70,10 @@ async def test_a_stop_does_not_wait_for_the_agent_and_leaves_nothing_of_it(node:
     speaking = await call_by_a_scripted_agent(node)
     engine = node.node.engine
     await until(lambda: engine.queued_ms(speaking) > 0)
-    async with asyncio.timeout(10):  # An agent may speak before it says that it has started.
-        while EventType.AGENT_STARTED not in await events(node, speaking):
-            await asyncio.sleep(0.01)
+    for _ in range(500):  # An agent may speak before it says that it has started.
+        if EventType.AGENT_STARTED in await events(node, speaking):
+            break
+        await asyncio.sleep(0.02)
     assert await stopped(node, speaking) < 100
 
     assert (await events(node, speaking))[-3:] == [
@@ -80,6 +81,7 @@ async def test_a_stop_does_not_wait_for_the_agent_and_leaves_nothing_of_it(node:
         EventType.AUDIO,
         EventType.ENDED,
     ]
+    assert EventType.AGENT_STARTED in await events(node, speaking)
     pool = node.node.pool
     assert pool is not None
     await until(lambda: not any(process.calls for process in pool._processes()))
