@@ -22,7 +22,7 @@ from benchmarks.verdict import Verdict, finish
 CLIENTS = 100
 MAKERS = 2
 IDLE_STOPS = 60
-GATE = 2.0
+GATE = 1.5
 MAKE_EVERY_S = 0.02
 
 
