@@ -13,7 +13,7 @@ from onhook.lines.sandbox import CallState
 
 pytestmark = pytest.mark.chaos
 
-FREE_WITHIN_S = 5.0
+FREE_WITHIN_S = 2.0
 """From the kill, or from the far end's first word after it, to the moment when nothing rings or talks there."""
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.chaos
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30.0
-FREE_WITHIN_S = 5.0
+FREE_WITHIN_S = 2.0
 """From the moment when the next life is ready to the moment when nothing rings or talks at the far end."""
 ENDED_WITHIN_S = 10.0
 """A 487 to a CANCEL of the life before is repeated every 4 s (timer G); nothing else proves that end.
