@@ -45,9 +45,11 @@ class Belongings:
 
     def count(self) -> int:
         """Return how much is there still."""
-        open_connections = sum(not one.is_closing() for one in self._connections)
-        running_programs = sum(one.get_returncode() is None for one in self._programs)
-        return len(self._tasks) + open_connections + running_programs
+        return len(self._tasks) + self._held()
+
+    def forgotten(self) -> int:
+        """Return how much of it nobody has told to end. A task that is being cancelled still ends by itself."""
+        return sum(not task.cancelling() for task in self._tasks) + self._held()
 
     async def settle(self, limit_s: float) -> int:
         """Wait until nothing is there, not longer than `limit_s`; return how much is there still."""
@@ -66,6 +68,11 @@ class Belongings:
         for program in self._programs:
             with contextlib.suppress(ProcessLookupError):
                 program.kill()
+
+    def _held(self) -> int:
+        """Return how many connections are open and programs running."""
+        open_connections = sum(not one.is_closing() for one in self._connections)
+        return open_connections + sum(one.get_returncode() is None for one in self._programs)
 
 
 @contextlib.contextmanager

@@ -47,10 +47,12 @@ class HostedCall:
         await self._start()
         reason = await self._stop_asked
         clean = await self._bring_to_end(reason)
-        left = await self._belongings.settle(SETTLE_S)
+        settled = await self._belongings.settle(SETTLE_S) == 0
+        forgotten = self._belongings.forgotten()
         self._belongings.cut()
-        stuck = await self._belongings.settle(SETTLE_S) if left else 0
-        self._media.report(messages.Gone(clean=clean, left=left, report={"stuck": stuck} if stuck else {}))
+        stuck = 0 if settled else await self._belongings.settle(SETTLE_S)
+        report = {"stuck": stuck} if stuck else {}
+        self._media.report(messages.Gone(clean=clean, left=max(forgotten, stuck), report=report))
 
     def stop(self, reason: str) -> None:
         """Have `live` come to its end; harmless when repeated."""
@@ -81,9 +83,9 @@ class HostedCall:
         limit_ms = self._info.definition.start_timeout_ms
         await asyncio.wait((starting, self._stop_asked), timeout=limit_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
         if self._stop_asked.done():
-            starting.cancel()
+            _give_up(starting)
         elif not starting.done():
-            starting.cancel()
+            _give_up(starting)
             self._fail(f"did not start within {limit_ms} ms")
         elif (error := _error_of(starting)) is not None:
             self._fail(error)
@@ -104,7 +106,7 @@ class HostedCall:
         stopping = self._begin(self._agent.stop(reason))
         await asyncio.wait((stopping,), timeout=STOP_LIMIT_S)
         clean = stopping.done() and _error_of(stopping) is None
-        stopping.cancel()
+        _give_up(stopping)
         self._guard(self._agent.kill)
         return clean
 
@@ -226,6 +228,12 @@ def describe(error: BaseException) -> str:
     where = "".join(traceback.format_tb(error.__traceback__))
     log.warning("an agent raised %s:\n%s", type(error).__name__, where)
     return f"raised {type(error).__name__}"
+
+
+def _give_up(task: asyncio.Task[None]) -> None:
+    """Cancel a task; how it ends is of interest no more, unless by an error that is a fault."""
+    task.cancel()
+    task.add_done_callback(_error_of)
 
 
 def _error_of(task: asyncio.Task[None]) -> str | None:

@@ -59,6 +59,28 @@ class StartNever(EchoAgent):
         await asyncio.Event().wait()
 
 
+class StartLetsGoSlowly(EchoAgent):
+    """Cancelled, it takes its time: as a connection does that is undone while it is being made."""
+
+    async def start(self, call: CallInfo, media: CallMedia) -> None:
+        media.mark("connecting")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.5)
+
+
+class StartFailsWhenStopped(EchoAgent):
+    """Cancelled, it says in words of its own why it did not start."""
+
+    async def start(self, call: CallInfo, media: CallMedia) -> None:
+        media.mark("connecting")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise AgentError("stopped while connecting") from None
+
+
 class AudioRaises(EchoAgent):
     def on_audio(self, mulaw: bytes) -> None:
         raise RuntimeError(SECRET)
@@ -141,6 +163,8 @@ ACTS: dict[str, type[EchoAgent]] = {
         StartRaises,
         StartBreaks,
         StartNever,
+        StartLetsGoSlowly,
+        StartFailsWhenStopped,
         AudioRaises,
         AudioCancelled,
         StopHangs,

@@ -305,6 +305,23 @@ async def test_a_start_that_never_returns_does_not_delay_the_stop(pool: AgentPoo
     assert await line.until(Gone, limit_s=0.4) == Gone(clean=True)
 
 
+async def test_a_start_that_is_still_being_undone_when_it_is_cut_leaves_nothing(pool: AgentPool) -> None:
+    line = put(pool, call("StartLetsGoSlowly"))
+    await line.until(MarkAsked)
+    line.session.stop("over")
+    assert await line.until(Gone, limit_s=0.4) == Gone(clean=True)
+    assert pool.counters.leaks == 0
+
+
+async def test_a_start_that_fails_because_it_is_stopped_is_no_news(capfd: pytest.CaptureFixture[str]) -> None:
+    async with open_pool() as pool:
+        line = put(pool, call("StartFailsWhenStopped"))
+        await line.until(MarkAsked)
+        line.session.stop("over")
+        assert await line.until(Gone) == Gone(clean=True)
+    assert "stopped while connecting" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("act", "error"), [("AudioRaises", "RuntimeError"), ("AudioCancelled", "CancelledError")])
 async def test_an_exception_in_a_callback_breaks_that_agent_only(pool: AgentPool, act: str, error: str) -> None:
     broken, whole = await put_and_started(pool, act), await put_and_started(pool, "EchoAgent")
