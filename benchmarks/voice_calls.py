@@ -26,7 +26,7 @@ from benchmarks.voice_agents import open_pool, seat
 from onhook.agents.definition import AgentKind
 from onhook.agents.pool import AgentPool
 from onhook.lines.sandbox.talker import SILENCE, recording
-from onhook.voice.vad import VadModel
+from onhook.voice.vad import VadModel, load_vad
 
 FEW, MANY = 25, 100
 MOST_PERCENT = 50.0
@@ -76,7 +76,7 @@ async def _measure(far_end: Child, bot_port: int) -> tuple[Sample, Sample, float
     ports = far_end.hear(Ports)
     with scratch() as directory:
         async with running_node(directory, ports) as onhook:
-            vad = VadModel.load()
+            vad = load_vad(lambda _judge: None)
             pool = await open_pool(onhook)
             await seat(onhook, AgentKind.WEBSOCKET, url=f"ws://127.0.0.1:{bot_port}/", start_timeout_ms=30_000)
             shares = [_vad_percent(vad)]
@@ -109,9 +109,10 @@ def _vad_percent(model: VadModel) -> float:
     audio = (*recording("interruption"), *[SILENCE] * 240)
     costs = []
     for _ in range(VAD_TURNS):
-        stream, began = model.stream(), time.thread_time_ns()
+        stream, began = model.stream(lambda _window: None), time.thread_time_ns()
         for frame in audio:
             stream.hear(frame)
+            model.judge()
         costs.append((time.thread_time_ns() - began) / len(audio))
     return 100 * statistics.median(costs) / FRAME_NS
 

@@ -52,10 +52,8 @@ from onhook.store.store import Agent, StopOrder, Store, StoreError, TrunkRecord
 from onhook.tracing.traces import otlp_traces
 from onhook.voice.conversations import Conversations, Voice
 from onhook.voice.credentials import signing_credentials
-from onhook.voice.ear import Ear
-from onhook.voice.ears import MakeHearing
+from onhook.voice.ears import load_ears
 from onhook.voice.recordings import Recordings
-from onhook.voice.vad import VadModel
 
 if TYPE_CHECKING:
     from onhook.agents.pool import AgentPool
@@ -197,7 +195,7 @@ class Node:
             agents=self.open_agents,
             define=lambda agent, call: definition_of(agent, call, self.bot_urls),
             credentials=lambda environment_id: signing_credentials(self.store, self.secrets.decrypt, environment_id),
-            load_ears=load_ears,
+            load_ears=lambda: load_ears(self.clock),
             prepare_recording=self.recording_desk.prepare,
             open_recording=self.recording_desk.open,
             greeting=load_mulaw(GREETING),
@@ -348,12 +346,6 @@ def spare_what_stays() -> None:
     """
     gc.freeze()
     gc.enable()
-
-
-def load_ears() -> MakeHearing:
-    """Load what tells a caller's voice from silence; blocks for a quarter of a second."""
-    model = VadModel.load()
-    return lambda definition: Ear(model, definition)
 
 
 def sip_settings(settings: Settings) -> SipSettings:

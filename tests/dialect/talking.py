@@ -12,7 +12,6 @@ from onhook.store.store import Store
 from onhook.testing.agents import FakeAgents
 from onhook.testing.clock import ManualClock
 from onhook.voice.conversations import Conversations, Voice
-from onhook.voice.ear import EarEvent
 
 VOICE = b"\x10\x90" * 80
 """20 ms of what an agent says."""
@@ -21,8 +20,8 @@ VOICE = b"\x10\x90" * 80
 class DeafEar:
     """Hears nothing."""
 
-    def hear(self, tick: Tick, at_ms: int, *, agent_speaking: bool) -> list[EarEvent]:
-        return []
+    def hear(self, tick: Tick, at_ms: int, *, agent_speaking: bool) -> None:
+        return
 
 
 class NoFile:
@@ -93,7 +92,7 @@ class TalkingRig(Rig):
             agents=open_agents,
             define=lambda _agent, _call: AgentDefinition(AgentKind.SCRIPTED),
             credentials=credentials,
-            load_ears=lambda: lambda _definition: DeafEar(),
+            load_ears=lambda: lambda _definition: lambda _tell: DeafEar(),
             prepare_recording=prepare_recording,
             open_recording=lambda _call_id: NoFile(),
             greeting=b"",

@@ -327,6 +327,7 @@ async def test_a_stop_in_any_state_silences_the_agent_and_leaves_nothing(state: 
     assert bench.clock.pending == 0
     assert not bench.conversations._calls
     bench.agents.sessions.clear()
+    bench.ear.tell = None
     sessions = []
     gc.collect()
     assert conversation() is None

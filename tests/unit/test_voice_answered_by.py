@@ -8,9 +8,9 @@ import pytest
 from onhook.agents.definition import AgentDefinition, AgentKind, MachinePolicy
 from onhook.lines.engine import Tick
 from onhook.voice.answered_by import AnsweredBy, Beep, FirstWords, Verdict
-from onhook.voice.ear import Ear
+from onhook.voice.ear import Ear, EarEvent
 from onhook.voice.turns import Hearing, Onset, TurnMachine
-from onhook.voice.vad import WINDOW_MS, VadModel
+from onhook.voice.vad import WINDOW_MS, load_vad
 from tests import speech
 
 pytestmark = pytest.mark.unit
@@ -68,15 +68,17 @@ Listen = Callable[[bytes], Iterator[AnsweredBy | Beep]]
 @pytest.fixture(scope="module")
 def listen() -> Listen:
     """Run an ear over what is heard from the answer on, as long as the test asks for more events."""
-    model = VadModel.load()
+    model = load_vad(lambda _judge: None)
 
     def run(heard: bytes) -> Iterator[AnsweredBy | Beep]:
-        ear = Ear(model, AgentDefinition(kind=AgentKind.SCRIPTED, machine=MachinePolicy.REPORT))
+        events: list[EarEvent] = []
+        ear = Ear(model, AgentDefinition(kind=AgentKind.SCRIPTED, machine=MachinePolicy.REPORT), events.append)
         for index, frame in enumerate(speech.frames(heard)):
             tick = Tick(heard=frame, sent=speech.quiet(20), arrived=True)
-            for event in ear.hear(tick, 20 * (index + 1), agent_speaking=False):
-                if isinstance(event, AnsweredBy | Beep):
-                    yield event
+            ear.hear(tick, 20 * (index + 1), agent_speaking=False)
+            model.judge()
+            yield from (event for event in events if isinstance(event, AnsweredBy | Beep))
+            events.clear()
 
     return run
 
@@ -153,13 +155,13 @@ def test_nobody_is_sure_of_a_line_on_which_nobody_speaks(listen: Listen, sound: 
 
 
 def test_without_a_policy_nobody_listens_for_a_machine() -> None:
-    ear = Ear(VadModel.load(), AgentDefinition(kind=AgentKind.SCRIPTED))
-    beeping = speech.frames(speech.beep(400) + speech.quiet(5000))
-    events = [
+    events: list[EarEvent] = []
+    model = load_vad(lambda _judge: None)
+    ear = Ear(model, AgentDefinition(kind=AgentKind.SCRIPTED), events.append)
+    for index, frame in enumerate(speech.frames(speech.beep(400) + speech.quiet(5000))):
         ear.hear(Tick(heard=frame, sent=speech.quiet(20), arrived=True), 20 * index, agent_speaking=False)
-        for index, frame in enumerate(beeping)
-    ]
-    assert not any(events)
+        model.judge()
+    assert not events
 
 
 @pytest.mark.parametrize(

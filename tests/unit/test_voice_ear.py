@@ -10,7 +10,7 @@ import pytest
 from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, Sensitivity
 from onhook.lines.engine import Tick
 from onhook.voice.ear import BargedIn, Ear, EarEvent, SpeechEnded, SpeechStarted
-from onhook.voice.vad import VadModel
+from onhook.voice.vad import VadModel, load_vad
 from tests import speech
 
 pytestmark = [pytest.mark.unit, speech.needs_espeak]
@@ -37,7 +37,7 @@ Listen = Callable[..., list[Noticed]]
 
 @pytest.fixture(scope="module")
 def model() -> VadModel:
-    return VadModel.load()
+    return load_vad(lambda _judge: None)
 
 
 @pytest.fixture
@@ -45,14 +45,18 @@ def listen(model: VadModel) -> Listen:
     """Run an ear over what is heard, and sent at the same time; the agent speaks as long as something is sent."""
 
     def run(heard: bytes, sent: bytes = b"", **settings: Any) -> list[Noticed]:
-        ear = Ear(model, AgentDefinition(**{"kind": AgentKind.SCRIPTED, **settings}))
+        events: list[EarEvent] = []
+        ear = Ear(model, AgentDefinition(**{"kind": AgentKind.SCRIPTED, **settings}), events.append)
         ours = speech.frames(sent)
         found = []
         for index, frame in enumerate(speech.frames(heard)):
             speaking = index < len(ours)
             tick = Tick(heard=frame, sent=ours[index] if speaking else speech.quiet(20), arrived=True)
             now_ms = 20 * (index + 1)
-            found += [Noticed(now_ms, event) for event in ear.hear(tick, now_ms, agent_speaking=speaking)]
+            ear.hear(tick, now_ms, agent_speaking=speaking)
+            model.judge()
+            found += [Noticed(now_ms, event) for event in events]
+            events.clear()
         return found
 
     return run
@@ -179,7 +183,8 @@ def test_the_caller_is_heard_over_the_echo_of_the_agent(listen: Listen, agent: b
 
 def test_an_echo_that_begins_in_the_middle_of_the_call_interrupts_once(model: VadModel, agent: bytes) -> None:
     """The agent falls silent when it is interrupted, and tries again 2 s later."""
-    ear = Ear(model, AgentDefinition(kind=AgentKind.SCRIPTED))
+    found: list[EarEvent] = []
+    ear = Ear(model, AgentDefinition(kind=AgentKind.SCRIPTED), found.append)
     sent, interrupted = [speech.quiet(20)] * 5, []
     for attempt in range(4):
         words = speech.frames(agent)
@@ -189,7 +194,9 @@ def test_an_echo_that_begins_in_the_middle_of_the_call_interrupts_once(model: Va
             silence -= not words
             sent.append(ours)
             tick = Tick(heard=speech.louder(sent[-6], -12 if attempt else -99), sent=ours, arrived=True)
-            found = ear.hear(tick, 20 * len(sent), agent_speaking=bool(words))
+            found.clear()
+            ear.hear(tick, 20 * len(sent), agent_speaking=bool(words))
+            model.judge()
             if any(isinstance(event, BargedIn) for event in found):
                 interrupted.append(attempt)
                 words = []

@@ -3,11 +3,14 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 
+import numpy as np
 import pytest
 
-from onhook.voice.vad import WINDOW_MS, VadModel, Window
+from onhook.voice.silero import MOST_TOGETHER
+from onhook.voice.vad import WINDOW_MS, VadModel, Window, load_vad
 from tests import speech
 
 pytestmark = pytest.mark.unit
@@ -15,12 +18,21 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def model() -> VadModel:
-    return VadModel.load()
+    return load_vad(lambda _judge: None)
 
 
 def windows_of(model: VadModel, mulaw: bytes) -> list[Window]:
-    stream = model.stream()
-    return [window for frame in speech.frames(mulaw) for window in stream.hear(frame)]
+    windows: list[Window] = []
+    stream = model.stream(windows.append)
+    for frame in speech.frames(mulaw):
+        stream.hear(frame)
+        model.judge()
+    return windows
+
+
+def same(windows: list[Window], others: list[Window]) -> bool:
+    """Say whether they are the same but for the rounding of another order of sums."""
+    return np.allclose(windows, others, atol=1e-4)
 
 
 def share_of_speech(windows: list[Window]) -> float:
@@ -47,15 +59,53 @@ def test_a_window_comes_each_32_ms_however_the_audio_is_cut(model: VadModel) -> 
     mulaw = speech.noise(1000)
     in_frames = windows_of(model, mulaw)
     assert len(in_frames) == 1000 // WINDOW_MS
-    assert model.stream().hear(mulaw) == in_frames
+    at_once: list[Window] = []
+    model.stream(at_once.append).hear(mulaw)
+    for _ in in_frames:
+        model.judge()
+    assert same(at_once, in_frames)
 
 
 def test_streams_of_one_model_do_not_hear_each_other(model: VadModel) -> None:
-    one, other = model.stream(), model.stream()
-    loud, soft = speech.frames(speech.music(1000)), speech.frames(speech.noise(1000))
-    apart = windows_of(model, speech.noise(1000))
-    mixed = [(one.hear(a), other.hear(b))[1] for a, b in zip(loud, soft, strict=True)]
-    assert [window for windows in mixed for window in windows] == apart
+    sounds = [speech.noise(1000), speech.music(1000), speech.ringback(1)[:8000], *[speech.noise(1000, -30)] * 40]
+    found: list[list[Window]] = [[] for _ in sounds]
+    streams = [model.stream(windows.append) for windows in found]
+    for frames in zip(*map(speech.frames, sounds), strict=True):
+        for stream, frame in zip(streams, frames, strict=True):
+            stream.hear(frame)
+        model.judge()
+        model.judge()
+    assert all(same(windows, windows_of(model, sound)) for windows, sound in zip(found, sounds, strict=True))
+
+
+def test_what_comes_at_the_same_time_is_judged_together_and_soon() -> None:
+    asked: list[Callable[[], None]] = []
+    model = load_vad(asked.append)
+    windows: list[Window] = []
+    streams = [model.stream(windows.append) for _ in range(MOST_TOGETHER + 1)]
+    for stream in streams:
+        stream.hear(speech.quiet(WINDOW_MS))
+    assert len(asked) == 1
+    assert windows == []
+    asked.pop()()
+    assert len(windows) == MOST_TOGETHER
+    asked.pop()()
+    assert len(windows) == MOST_TOGETHER + 1
+    assert asked == []
+
+
+def test_a_call_that_cannot_take_its_window_costs_no_other_call_its_own(
+    model: VadModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(window: Window) -> None:
+        raise ValueError(window)
+
+    windows: list[Window] = []
+    for stream in (model.stream(broken), model.stream(windows.append)):
+        stream.hear(speech.quiet(WINDOW_MS))
+    model.judge()
+    assert len(windows) == 1
+    assert "ValueError" in caplog.text
 
 
 def test_levels_are_those_of_the_sound(model: VadModel) -> None:

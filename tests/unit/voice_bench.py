@@ -18,7 +18,7 @@ from onhook.relay import LineRelay
 from onhook.store.store import Agent, Store
 from onhook.testing.agents import FakeAgents, FakeSession
 from onhook.voice.conversations import Conversations, Voice
-from onhook.voice.ear import EarEvent
+from onhook.voice.ear import EarEvent, OnEarEvent
 from tests.unit.control_bench import Bench
 
 SILENCE = b"\xff" * 160
@@ -33,11 +33,18 @@ class FakeEar:
 
     coming: list[EarEvent] = field(default_factory=list)
     agent_speaking: bool = False
+    tell: OnEarEvent | None = None
 
-    def hear(self, tick: Tick, at_ms: int, *, agent_speaking: bool) -> list[EarEvent]:
+    def belong_to(self, tell: OnEarEvent) -> "FakeEar":
+        self.tell = tell
+        return self
+
+    def hear(self, tick: Tick, at_ms: int, *, agent_speaking: bool) -> None:
         self.agent_speaking = agent_speaking
         events, self.coming = self.coming, []
-        return events
+        for event in events:
+            assert self.tell is not None
+            self.tell(event)
 
 
 @dataclass
@@ -183,7 +190,7 @@ class VoiceBench(Bench):
 
     def _load_ears(self) -> Any:
         self.ears_there.wait(5)
-        return lambda _definition: self.ear
+        return lambda _definition: self.ear.belong_to
 
     async def _prepare_recording(self) -> None:
         pass

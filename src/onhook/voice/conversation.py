@@ -7,11 +7,8 @@ somebody else asked for. Times are ms since the answer.
 
 import logging
 from dataclasses import dataclass, field
-from typing import Protocol
 
-import msgspec
-
-from onhook.agents.definition import AgentDefinition, BargeIn
+from onhook.agents.definition import BargeIn
 from onhook.agents.messages import (
     Acted,
     CallInfo,
@@ -46,11 +43,12 @@ from onhook.voice.answered_by import AnsweredBy, Beep
 from onhook.voice.call_line import CallLine
 from onhook.voice.call_recording import CallRecording, OpenRecording
 from onhook.voice.ear import BargedIn, EarEvent, SpeechEnded, SpeechStarted
+from onhook.voice.ears import OpenEar
 from onhook.voice.farewell import FAREWELL, MAX_CAUSE_TEXT, Farewell
 from onhook.voice.mouth import UTTERANCE, Mouth
 from onhook.voice.seat import Seat
 from onhook.voice.transcript import Transcript, Turn
-from onhook.voice.voicemail import Voicemail
+from onhook.voice.voicemail import Stage, Voicemail
 from onhook.voice.watchdogs import Clocks, Idle
 
 logger = logging.getLogger(__name__)
@@ -61,8 +59,6 @@ CHECK_S = 0.1
 APOLOGY_LIMIT_MS = 10_000
 """How long an apology for a lost agent may take, its own agent's start included."""
 
-APOLOGY_TRIES = 3
-
 GOODBYE_LEAD_MS = 5_000
 """How long before the maximum duration a farewell is asked for; a quarter of the duration where that is less."""
 
@@ -71,14 +67,6 @@ MAX_LOGGED = 4_000
 
 AGENT_MARK = "agent:"
 """What is put before the agent's own marks, so that they cannot be taken for ours."""
-
-
-class Hearing(Protocol):
-    """The ear of a call (`onhook.voice.ear.Ear`)."""
-
-    def hear(self, tick: Tick, at_ms: int, *, agent_speaking: bool) -> list[EarEvent]:
-        """Take one tick; return what it brought."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,7 @@ class Parts:
     clock: Clock
     answered_at: float
     open_recording: OpenRecording
-    hearing: Hearing | None = None
+    open_ear: OpenEar | None = None
     figures: TalkFigures = field(default_factory=TalkFigures)
 
 
@@ -103,15 +91,21 @@ class Conversation:
         self._info = parts.info
         self._clock = parts.clock
         self._answered_at = parts.answered_at
-        self._hearing = parts.hearing
+        self._hearing = None if parts.open_ear is None else parts.open_ear(self._on_ear)
         self._agent = parts.info.definition
-        self._clocks = Clocks(hearing=parts.hearing is not None)
+        self._clocks = Clocks(hearing=self._hearing is not None)
         self._figures = parts.figures
         self._transcript = Transcript(self._line, self._figures.replies)
         self._mouth = Mouth(self._line, self._transcript)
         self._recording = CallRecording(self._line, self._agent, parts.open_recording)
         self._voicemail = Voicemail(
-            self._line, self._clock, self._agent, hush=self._hush, cue=self._cue, ask=self._ask_farewell
+            self._line,
+            self._clock,
+            self._agent,
+            hush=self._hush,
+            cue=self._cue,
+            ask=self._ask_farewell,
+            announce=self._announce,
         )
         self.farewell = Farewell(self._line, self._clock, self._spoke_since, self._on_farewell_played)
         self._seat = Seat(parts.agents, self._on_agent)
@@ -132,9 +126,9 @@ class Conversation:
         if self._agent.goodbye_on_max_duration:
             self._prepare_goodbye(self._line.call.max_duration_ms)
 
-    def give_ear(self, hearing: Hearing) -> None:
+    def give_ear(self, open_ear: OpenEar) -> None:
         """Hear from now on: the model came later than the call."""
-        self._hearing = hearing
+        self._hearing = open_ear(self._on_ear)
         self._clocks.hearing = True
 
     def hang_up(self, reason: str) -> None:
@@ -190,8 +184,7 @@ class Conversation:
             self._clocks.agent_at = now
         self._seat.audio(tick.heard)
         if self._hearing is not None:
-            for event in self._hearing.hear(tick, now, agent_speaking=self._mouth.speaking):
-                self._on_ear(event)
+            self._hearing.hear(tick, now, agent_speaking=self._mouth.speaking)
 
     def on_mark(self, name: str, *, cleared: bool) -> None:
         """Take the echo of a mark, ours or the agent's."""
@@ -216,6 +209,8 @@ class Conversation:
         self._seat.tell(Dtmf(digit))
 
     def _on_ear(self, event: EarEvent) -> None:
+        if self._line.is_cut:
+            return
         match event:
             case SpeechStarted(at_ms):
                 self._clocks.caller_heard(self._now())
@@ -334,14 +329,12 @@ class Conversation:
         if self._agent.apology is None:
             self._line.end(cause)
         elif self._ask_farewell(cause, APOLOGY_LIMIT_MS):
-            self._mouth.interrupt()
-            apology = msgspec.structs.replace(self._info, definition=self._apology(self._agent.apology))
-            self._seat.offer(apology, APOLOGY_TRIES)
+            self._announce(self._agent.apology)
 
-    def _apology(self, text: str) -> AgentDefinition:
-        from onhook.agents.scripted.script import announcement  # noqa: PLC0415 (reads YAML, which few calls need)
-
-        return announcement(self._agent, text)
+    def _announce(self, text: str) -> None:
+        """Have an agent of ours say a text and hang up, in the place of the call's own."""
+        self._mouth.interrupt()
+        self._seat.announce(self._info, text)
 
     # --- what the call wants ------------------------------------------------------------------------------
 
@@ -358,7 +351,8 @@ class Conversation:
 
     def _on_farewell_played(self) -> None:
         self._mouth.close()
-        self._voicemail.on_played()
+        if not self.farewell.unfinished:
+            self._voicemail.on_played()
 
     def _prepare_goodbye(self, maximum_ms: int) -> None:
         """Have a farewell asked for shortly before the stored deadline, which ends the call in any case."""
@@ -374,6 +368,7 @@ class Conversation:
         self._timers["watch"] = self._clock.call_later(CHECK_S, self._check)
 
     def _check(self) -> None:
+        self._clocks.awaiting_beep = self._voicemail.stage is Stage.AWAITING_BEEP
         self._clocks.advance(self._now())
         if self._line.is_ending or self.farewell.in_progress:
             return

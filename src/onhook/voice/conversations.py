@@ -22,7 +22,7 @@ from onhook.store.store import Agent, StopOrder, Store, StoreError
 from onhook.voice.call_line import CallLine, Note
 from onhook.voice.call_recording import CallRecording, OpenRecording
 from onhook.voice.conversation import Conversation, Parts
-from onhook.voice.ears import Ears, MakeHearing
+from onhook.voice.ears import Ears, FitEar
 from onhook.voice.farewell import MAX_CAUSE_TEXT, Result, Stage
 from onhook.voice.line_agents import LineAgents
 
@@ -55,7 +55,7 @@ class Voice:
     agents: Callable[[], Awaitable[AgentPort]]
     define: Callable[[Agent, Call], AgentDefinition]
     credentials: Callable[[str], Awaitable[dict[str, str]]]
-    load_ears: Callable[[], MakeHearing]
+    load_ears: Callable[[], FitEar]
     prepare_recording: Callable[[], Awaitable[None]]
     open_recording: OpenRecording
     greeting: bytes
@@ -257,9 +257,9 @@ class Conversations:
                 seated.line.listen()
             self._line_agents.begin(seated.call.id, definition.kind)
             return
-        ear = self.ears.ear(definition)
+        open_ear = self.ears.ear(definition)
         parts = Parts(
-            seated.line, info, seated.agents, voice.clock, answered_at, voice.open_recording, ear, self.figures
+            seated.line, info, seated.agents, voice.clock, answered_at, voice.open_recording, open_ear, self.figures
         )
         seated.conversation = Conversation(parts)
         seated.conversation.begin()
@@ -269,9 +269,9 @@ class Conversations:
         for seated in self._calls.values():
             conversation, info = seated.conversation, seated.info
             if conversation is not None and info is not None and conversation.needs_ear:
-                ear = self.ears.ear(info.definition)
-                if ear is not None:
-                    conversation.give_ear(ear)
+                open_ear = self.ears.ear(info.definition)
+                if open_ear is not None:
+                    conversation.give_ear(open_ear)
 
     def _leave(self, call_id: str) -> None:
         """Close all that there is of a call; its last facts are logged now, before its end is."""

@@ -1,23 +1,24 @@
-"""The silero VAD at 8 kHz on onnxruntime. Slow to import: only `onhook.voice.vad.VadModel.load` does."""
+"""The silero VAD at 8 kHz on onnxruntime. Slow to import: only `onhook.voice.vad.load_vad` does."""
 
-from collections.abc import Callable
-from functools import cache, partial
+import logging
+from functools import cache
 from importlib.resources import files
-from math import log10
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from onhook.lines.media.g711 import mulaw_to_linear
-from onhook.voice.vad import WINDOW_MS, Window
+from onhook.voice.vad import WINDOW_MS, OnWindow, Soon, Window
+
+logger = logging.getLogger(__name__)
 
 _RATE = 8000
 _SIZE = _RATE * WINDOW_MS // 1000
 _CONTEXT = _SIZE // 8
 """Samples of the window before that the model sees again."""
 
-_STATE_SHAPE = (2, 1, 128)
+_STATE = 128
 _RESET_AFTER = 2000 // WINDOW_MS
 """Windows of quiet after which the model forgets: after a long silence it would be slow to notice speech."""
 _QUIET_BELOW = 0.3
@@ -27,11 +28,14 @@ _DITHER_DB = -58.0
 
 _FLOOR_DB = -100.0
 
+MOST_TOGETHER = 32
+"""Windows that are judged in one run, about a millisecond; more would not be cheaper, and others have to wait."""
+
 _Floats = npt.NDArray[np.float32]
 
 
-def load_silero() -> Callable[[], "SileroStream"]:
-    """Load the model; return what opens a stream of it. Raises what onnxruntime raises for a broken file."""
+def load_silero(soon: Soon) -> "SileroModel":
+    """Load the model. Raises what onnxruntime raises for a broken file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -39,53 +43,107 @@ def load_silero() -> Callable[[], "SileroStream"]:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     model = files("onhook").joinpath("data/silero/silero_vad.onnx").read_bytes()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return partial(SileroStream, session)
+    return SileroModel(onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), soon)
+
+
+class SileroModel:
+    """A `VadModel`: 256 samples of each call at a time, with a state that each call carries along."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, soon: Soon) -> None:
+        self._session = session
+        self._soon = soon
+        self._due: list[SileroStream] = []
+
+    def stream(self, on_window: OnWindow) -> "SileroStream":
+        """See `VadModel`."""
+        return SileroStream(self, on_window)
+
+    def enter(self, stream: "SileroStream") -> None:
+        """Have a window of this stream judged with the next."""
+        if not self._due:
+            self._soon(self.judge)
+        self._due.append(stream)
+
+    def judge(self) -> None:
+        """See `VadModel`."""
+        due, later = self._due[:MOST_TOGETHER], self._due[MOST_TOGETHER:]
+        if not due:
+            return
+        for one in due:
+            one.step()
+        self._due = later + [one for one in due if one.is_due]
+        if self._due:
+            self._soon(self.judge)
+        for one, window in zip(due, self._run(due), strict=True):
+            one.tell(window)
+
+    def _run(self, due: list["SileroStream"]) -> list[Window]:
+        """Return what the model makes of the present windows of some streams."""
+        samples = _linear()[np.frombuffer(b"".join([one.window for one in due]), np.uint8).reshape(-1, _SIZE)]
+        noisy = samples + _dither()[[one.heard % len(_dither()) for one in due]]
+        seen = np.concatenate((np.stack([one.context for one in due]), noisy), axis=1)
+        states = np.stack([one.state for one in due], axis=1)
+        probabilities, states = self._session.run(None, {"input": seen, "state": states, "sr": _sample_rate()})
+        powers = np.einsum("ij,ij->i", samples, samples) / _SIZE
+        levels = 10 * np.log10(powers + 10 ** (_FLOOR_DB / 10))
+        windows = list(map(Window, probabilities[:, 0].tolist(), levels.tolist()))
+        for index, one in enumerate(due):
+            one.remember(windows[index], states[:, index], noisy[index, -_CONTEXT:])
+        return windows
 
 
 class SileroStream:
-    """The model listening to one call: 256 samples at a time, with a state that it carries along."""
+    """The model listening to one call; see `VadStream`."""
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self._session = session
+    __slots__ = ("_model", "_on_window", "_quiet", "_waiting", "context", "heard", "state", "window")
+
+    def __init__(self, model: SileroModel, on_window: OnWindow) -> None:
+        self._model = model
         self._waiting = b""
-        self._heard = 0
         self._quiet = 0
-        self._state, self._context = _blank()
+        self._on_window = on_window
+        self.window = b""
+        """What the model judges now, in mu-law."""
+        self.heard = 0
+        """Windows before that."""
+        self.state, self.context = _blank()
 
-    def hear(self, mulaw: bytes) -> list[Window]:
+    def hear(self, mulaw: bytes) -> None:
         """See `VadStream`."""
+        was_due = self.is_due
         self._waiting += mulaw
-        windows = []
-        while len(self._waiting) >= _SIZE:
-            windows.append(self._judge(_linear()[np.frombuffer(self._waiting, np.uint8, _SIZE)]))
-            self._waiting = self._waiting[_SIZE:]
-        return windows
+        if self.is_due and not was_due:
+            self._model.enter(self)
 
-    def _judge(self, samples: _Floats) -> Window:
-        noisy = samples + _dither()[self._heard % len(_dither())]
-        self._heard += 1
-        seen = np.concatenate((self._context, noisy))
-        probability, self._state = self._session.run(
-            None, {"input": seen[np.newaxis], "state": self._state, "sr": _sample_rate()}
-        )
-        self._context = noisy[-_CONTEXT:]
-        window = Window(float(probability[0, 0]), _level(samples))
+    @property
+    def is_due(self) -> bool:
+        """True while there is a window to be judged."""
+        return len(self._waiting) >= _SIZE
+
+    def step(self) -> None:
+        """Go on to the next window."""
+        self.window, self._waiting = self._waiting[:_SIZE], self._waiting[_SIZE:]
+
+    def remember(self, window: Window, state: _Floats, context: _Floats) -> None:
+        """Take what the model made of the window, for the next; forget all after a long quiet."""
+        self.heard += 1
+        self.state, self.context = state, context
         self._quiet = 0 if window.probability >= _QUIET_BELOW else self._quiet + 1
         if self._quiet >= _RESET_AFTER:
             self._quiet = 0
-            self._state, self._context = _blank()
-        return window
+            self.state, self.context = _blank()
 
-
-def _level(samples: _Floats) -> float:
-    power = float(samples @ samples) / _SIZE
-    return 10 * log10(power + 10 ** (_FLOOR_DB / 10))
+    def tell(self, window: Window) -> None:
+        """Hand a judged window out; who cannot take it must not cost the others theirs."""
+        try:
+            self._on_window(window)
+        except Exception:
+            logger.exception("a call could not take what the model made of its audio")
 
 
 def _blank() -> tuple[_Floats, _Floats]:
     """Return the state and the context of a model that has heard nothing."""
-    return np.zeros(_STATE_SHAPE, np.float32), np.zeros(_CONTEXT, np.float32)
+    return np.zeros((2, _STATE), np.float32), np.zeros(_CONTEXT, np.float32)
 
 
 @cache
