@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from onhook.agents.definition import AgentDefinition, AgentKind, Consent, IdleRules, MachinePolicy
+from onhook.agents.definition import AgentDefinition, AgentKind, Consent, IdleRules
 from onhook.agents.messages import (
     Acted,
     Consented,
@@ -15,12 +15,9 @@ from onhook.agents.messages import (
     HangUp,
     Heard,
     Lost,
-    MarkAsked,
-    Marked,
 )
 from onhook.calls.call import Call, EventType
 from onhook.calls.causes import Cause, Reason
-from onhook.voice.answered_by import AnsweredBy, Beep, Verdict
 from onhook.voice.ear import SpeechEnded, SpeechStarted
 from tests.unit.voice_bench import SCRIPTED, VOICE, VoiceBench, timer
 
@@ -252,80 +249,6 @@ async def test_a_store_that_is_away_does_not_keep_a_watchdog_from_ending_the_cal
     assert bench.engine.hangups == [(call.id, timer(Reason.BOTH_SILENT))]
     bench.store.fail_writes = False
     assert await bench.ended_for(call) == timer(Reason.BOTH_SILENT)
-
-
-# --- answering machines ---------------------------------------------------------------------------------------
-
-
-async def machine(policy: MachinePolicy) -> tuple[VoiceBench, Call]:
-    bench, call = await talking(machine=policy, voicemail_message="Call us back.", idle=PATIENT)
-    bench.speaks("Hello, this is Ann.", 4000, MarkAsked("greeted"))
-    bench.pass_time(call, 2000)
-    bench.hears(call, AnsweredBy(Verdict.MACHINE, 2000))
-    return bench, call
-
-
-async def test_a_person_and_a_doubt_are_reported_and_the_call_goes_on() -> None:
-    for verdict, cues in ((Verdict.HUMAN, [CueKind.HUMAN]), (Verdict.UNSURE, [])):
-        bench, call = await talking(machine=MachinePolicy.HANG_UP)
-        bench.hears(call, AnsweredBy(verdict, 1000))
-        assert await bench.noted(call, EventType.ANSWERED_BY) == [{"verdict": str(verdict)}]
-        assert bench.cues() == cues
-        assert await bench.goes_on(call)
-
-
-async def test_a_machine_is_hung_up_on_where_the_agent_says_so() -> None:
-    bench, call = await machine(MachinePolicy.HANG_UP)
-    assert await bench.ended_for(call) == Cause("agent", Reason.VOICEMAIL)
-    assert await bench.noted(call, EventType.ANSWERED_BY) == [{"verdict": "machine"}]
-
-
-async def test_a_machine_is_only_reported_where_the_agent_says_so() -> None:
-    bench, call = await machine(MachinePolicy.REPORT)
-    assert bench.cues() == [CueKind.MACHINE]
-    assert bench.engine.queued_ms(call.id) > 0
-    assert await bench.goes_on(call)
-
-
-@pytest.mark.parametrize("beeps", [True, False])
-async def test_a_message_is_left_after_the_beep_or_when_none_comes(beeps: bool) -> None:
-    bench, call = await machine(MachinePolicy.LEAVE_MESSAGE)
-    assert bench.engine.queued_ms(call.id) == 0, "a machine that speaks is not spoken to"
-    bench.speaks("Hello, this is Ann, again.", 4000, MarkAsked("greeted again"))
-    assert Marked("greeted again", cleared=True) in bench.agent.sent
-    bench.pass_time(call, 4000)
-    assert bench.engine.queued_ms(call.id) == 0
-    if beeps:
-        bench.hears(call, Beep(6000))
-    else:
-        bench.pass_time(call, 4000)
-    assert bench.agent.sent[-1] == Cue(CueKind.LEAVE_MESSAGE, "Call us back.")
-    bench.speaks("Call us back.", 12_000, HangUp("", drain=True))
-    bench.pass_time(call, 11_900)
-    assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)
-    bench.pass_time(call, 400)
-
-    assert await bench.noted(call, EventType.VOICEMAIL_LEFT) == [{}]
-    assert await bench.ended_for(call) == Cause("agent", Reason.VOICEMAIL)
-    assert bench.engine.hangups == [(call.id, Cause("agent", Reason.VOICEMAIL))]
-
-
-async def test_a_message_that_never_ends_is_ended_and_does_not_count_as_left() -> None:
-    bench, call = await machine(MachinePolicy.LEAVE_MESSAGE)
-    bench.hears(call, Beep(3000))
-    bench.pass_time(call, 60_100)
-    assert await bench.ended_for(call) == Cause("agent", Reason.VOICEMAIL)
-    assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)
-
-
-async def test_an_agent_that_hangs_up_before_the_beep_has_left_no_message() -> None:
-    bench, call = await machine(MachinePolicy.LEAVE_MESSAGE)
-    bench.agent.say(HangUp("a machine", drain=True))
-    bench.speaks("Oh, a machine.", 400)
-    bench.hears(call, Beep(3000))
-    bench.pass_time(call, 1000)
-    assert await bench.ended_for(call) == Cause("agent", Reason.AGENT_HANGUP, text="a machine")
-    assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------

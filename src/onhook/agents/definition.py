@@ -32,6 +32,9 @@ class AgentKind(StrEnum):
 LINE_KINDS = frozenset({AgentKind.GREETING, AgentKind.ECHO, AgentKind.SILENCE})
 """Kinds that need no agent process."""
 
+UNASKABLE_KINDS = frozenset({AgentKind.WEBSOCKET})
+"""Kinds that cannot be asked to say something: their protocol has no word for it."""
+
 
 class BargeIn(StrEnum):
     """What interrupts the agent."""

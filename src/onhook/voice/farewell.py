@@ -102,13 +102,14 @@ class Farewell:
     ) -> None:
         self.stage = Stage.TALKING
         self.result = Result.NONE
+        self.unfinished = False
+        """The agent was lost before it had said all."""
         self._line = line
         self._clock = clock
         self._spoke_since = spoke_since
         self._on_played = on_played
         self._wish: Wish | None = None
         self._asked_at: float | None = None
-        self._unfinished = False
         self._timer: Timer | None = None
 
     @property
@@ -149,7 +150,7 @@ class Farewell:
     def lose(self) -> None:
         """The agent was lost: what it had begun to say is played, its end will not come."""
         if self._may(Step.HANG_UP):
-            self._unfinished = True
+            self.unfinished = True
             self._step(Step.HANG_UP)
             self._line.mark(FAREWELL)
 
@@ -207,7 +208,7 @@ class Farewell:
             return
         if self._asked_at is not None and not self._spoke_since(self._asked_at):
             self.result = Result.SKIPPED
-        elif self._unfinished:
+        elif self.unfinished:
             self.result = Result.TRUNCATED
         else:
             self.result = RESULTS[self.stage]

@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from onhook.agents.messages import CallInfo, FromAgent, Lost, ToAgent
 from onhook.agents.port import AgentPort, AgentSession
 
 Take = Callable[[FromAgent], None]
+
+
+ANNOUNCER_TRIES = 3
 
 
 class Listener:
@@ -44,6 +49,13 @@ class Seat:
         session = self._agents.start(info, listener)
         if self._listener is listener:
             self._session = session
+
+    def announce(self, info: CallInfo, text: str) -> None:
+        """Have an agent of ours come instead, one that says a text and hangs up."""
+        from onhook.agents.scripted.script import announcement  # noqa: PLC0415 (reads YAML, which few calls need)
+
+        self.clear("its words are said by another")
+        self.offer(msgspec.structs.replace(info, definition=announcement(info.definition, text)), ANNOUNCER_TRIES)
 
     def _take_first(self, info: CallInfo, tries: int, message: FromAgent) -> None:
         """Take the first message of an agent that may be replaced; from now on it may not."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 
-from onhook.agents.definition import AgentDefinition, MachinePolicy
+from onhook.agents.definition import UNASKABLE_KINDS, AgentDefinition, MachinePolicy
 from onhook.agents.messages import CueKind
 from onhook.calls.call import EventType
 from onhook.calls.causes import Cause, Reason
@@ -32,7 +32,8 @@ class Stage(StrEnum):
 class Voicemail:
     """The answering-machine policy of one call.
 
-    `hush` makes the agent silent (True) or lets it speak; `cue` tells it what to do; `ask` begins a farewell, bounded.
+    `hush` makes the agent silent (True) or lets it speak; `cue` tells it what to do; `ask` begins a farewell, bounded;
+    `announce` has an agent of ours say a text and hang up, in the place of one that cannot be asked to.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Voicemail:
         hush: Callable[[bool], None],
         cue: Callable[[CueKind, str | None], None],
         ask: Callable[[Cause, int], bool],
+        announce: Callable[[str], None],
     ) -> None:
         self.stage = Stage.NONE
         self._line = line
@@ -52,6 +54,7 @@ class Voicemail:
         self._hush = hush
         self._cue = cue
         self._ask = ask
+        self._announce = announce
         self._timer: Timer | None = None
 
     def on_verdict(self, verdict: Verdict) -> None:
@@ -69,7 +72,7 @@ class Voicemail:
             self._hush(False)
             if self._ask(LEFT_TO_A_MACHINE, MESSAGE_LIMIT_MS):  # else the agent says something else, its last
                 self.stage = Stage.SPEAKING
-                self._cue(CueKind.LEAVE_MESSAGE, self._definition.voicemail_message)
+                self._leave_message(self._definition.voicemail_message)
 
     def on_played(self) -> None:
         """Take the news that the agent's last word has left."""
@@ -83,8 +86,19 @@ class Voicemail:
             self._timer.cancel()
             self._timer = None
 
+    def _leave_message(self, text: str | None) -> None:
+        if self._is_askable:
+            self._cue(CueKind.LEAVE_MESSAGE, text)
+        elif text:
+            self._announce(text)
+
+    @property
+    def _is_askable(self) -> bool:
+        return self._definition.kind not in UNASKABLE_KINDS
+
     def _on_machine(self, policy: MachinePolicy) -> None:
-        if policy is MachinePolicy.HANG_UP:
+        wordless = not (self._is_askable or self._definition.voicemail_message)
+        if policy is MachinePolicy.HANG_UP or (policy is MachinePolicy.LEAVE_MESSAGE and wordless):
             self._line.end(LEFT_TO_A_MACHINE)
             return
         self._cue(CueKind.MACHINE, None)

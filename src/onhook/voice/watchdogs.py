@@ -37,6 +37,8 @@ class Clocks:
     hearing: bool = False
     """False while nothing can tell the caller's voice from silence."""
     held: bool = False
+    awaiting_beep: bool = False
+    """True while a machine is waited for: it may be silent before its beep, and it is not asked who is there."""
 
     def caller_heard(self, now: int) -> None:
         """Take a word or a key of the caller."""
@@ -45,9 +47,9 @@ class Clocks:
         self.asked = self.tool_calls = 0
 
     def advance(self, now: int) -> None:
-        """Go to `now`. A caller who speaks, is on hold, or cannot be heard by us counts as not silent."""
+        """Go to `now`. A caller who speaks, is on hold, is to beep, or cannot be heard by us counts as not silent."""
         self.now = now
-        if self.caller_speaking or self.held or not self.hearing:
+        if self.caller_speaking or self.held or self.awaiting_beep or not self.hearing:
             self.caller_at = now
         if self.held:
             self.packet_at = now
