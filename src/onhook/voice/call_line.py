@@ -13,6 +13,12 @@ Note = Callable[[str, EventType, dict[str, Any]], None]
 End = Callable[[str, Cause, str | None], None]
 """Asks for the end of a call (by its id), for a request's id if it was one that asked for it."""
 
+MAX_QUEUED_MS = 300_000
+"""Keys are pressed as long as no more than that is to be played, keys included; of audio no more is kept either."""
+
+KEY_MS = 240
+"""How long a key takes to send, with the pause behind it."""
+
 
 class CallLine:
     """The engine, the log and the way to the end, bound to one call.
@@ -55,10 +61,16 @@ class CallLine:
         """Return how much audio is still to be played, in ms."""
         return self._engine.queued_ms(self.call.id)
 
-    def press(self, digits: str) -> None:
-        """Send keys. Raises `ValueError` for one that no phone has."""
-        if not self.is_cut:
-            self._engine.send_dtmf(self.call.id, digits)
+    def press(self, digits: str) -> int:
+        """Send keys, after what is queued; return how many were not sent, for too much is.
+
+        Raises `ValueError` for one that no phone has.
+        """
+        if self.is_cut:
+            return 0
+        room = max(0, MAX_QUEUED_MS - self.queued_ms()) // KEY_MS
+        self._engine.send_dtmf(self.call.id, digits[:room])
+        return len(digits[room:])
 
     def note(self, event_type: EventType, data: dict[str, Any]) -> None:
         """Write a fact into the call's log."""

@@ -314,9 +314,12 @@ class Conversation:
 
     def _press(self, digits: str) -> None:
         try:
-            self._line.press(digits)
+            unsent = self._line.press(digits)
         except ValueError:
             logger.warning("call %s: the agent pressed a key that no phone has", self._line.call.id)
+        else:
+            if unsent:
+                logger.warning("call %s: too much is to be played, %d keys are dropped", self._line.call.id, unsent)
 
     def _on_lost(self, reason: Reason, error: str) -> None:
         """The agent is gone: say so to the caller, if the agent's maker has words for it, and end the call."""
