@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from onhook.agents.pace import Pace
 from onhook.agents.providers.deadlines import Limits
 from onhook.agents.providers.environment import ProviderError
 from onhook.agents.providers.sockets import abort_transport
@@ -99,9 +100,12 @@ class ProviderSocket:
         )
 
     async def _read(self, connection: ClientConnection) -> None:
+        pace = Pace()
         try:
             while True:
-                self._on_message(await connection.recv())
+                message = await connection.recv()
+                self._on_message(message)
+                await pace.spend(len(message))
         except ConnectionClosed as error:
             raise ProviderError(f"{self._who} closed the connection: {error}") from error
 
