@@ -2,7 +2,8 @@
 
 import pytest
 
-from onhook.voice.levels import EchoBar, NoiseFloor, level_of
+from onhook.voice.echo import EchoBar, level_of
+from onhook.voice.levels import NoiseFloor
 from tests import speech
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,7 @@ import msgspec
 from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, MachinePolicy, Sensitivity
 from onhook.lines.engine import Tick
 from onhook.voice.answered_by import AnsweredBy, Answerer, Beep
-from onhook.voice.levels import EchoBar, NoiseFloor
+from onhook.voice.levels import NoiseFloor
 from onhook.voice.turns import Hearing, Onset, TurnMachine
 from onhook.voice.vad import WINDOW_MS, VadModel, Window
 
@@ -79,6 +79,8 @@ class Ear:
     """
 
     def __init__(self, model: VadModel, definition: AgentDefinition, on_event: OnEarEvent) -> None:
+        from onhook.voice.echo import EchoBar  # noqa: PLC0415 (needs numpy, which the model has brought by now)
+
         self._vad = model.stream(self._on_window)
         self._tell = on_event
         self._turn = TurnMachine(_HANGOVER_MS.get(definition.kind, _USUAL_HANGOVER_MS))

@@ -47,6 +47,14 @@ def _waves() -> _FLOATS:
 
 _WAVES = _waves()
 
+_COARSE_WAVES = np.ascontiguousarray(_WAVES.reshape(2, 8, -1, WINDOW)[:, :, 4:9:2]).reshape(-1, WINDOW)
+"""The same for a first look: each tone as it is, 1.5 % flat and 1.5 % sharp."""
+_LEAST_COARSE_SHARE = 0.6
+"""Of the power, what the nearest of these have at least in a key that is as far off as may be."""
+
+_QUIET = bytes(code for code in range(256) if _LINEAR[code] ** 2 < _LEAST_POWER)
+"""The codes below the least power: where there are no others there is no key."""
+
 
 class InbandDtmf:
     """Finds the keys in one leg's heard audio; each press is reported once, when it is over."""
@@ -61,6 +69,9 @@ class InbandDtmf:
 
     def receive(self, mulaw: bytes) -> list[tuple[str, int]]:
         """Take audio of any length; return the presses that are over now, as digit and duration in ms."""
+        if self._key is None and len(mulaw.translate(None, _QUIET)) == 0:
+            self.skip()
+            return []
         self._samples = np.concatenate((self._samples, _LINEAR[np.frombuffer(mulaw, dtype=np.uint8)]))
         over: list[tuple[str, int]] = []
         while len(self._samples) >= WINDOW:
@@ -88,7 +99,7 @@ class InbandDtmf:
 def find_key(window: _FLOATS) -> str | None:
     """Return the key whose tones these `WINDOW` linear samples are, or None."""
     power = float(np.dot(window, window)) / WINDOW
-    if power < _LEAST_POWER:
+    if power < _LEAST_POWER or not _may_be_a_key(window, power):
         return None
     cosines, sines = (_WAVES @ window).reshape(2, 8, -1)
     powers = cosines**2 + sines**2
@@ -99,3 +110,10 @@ def find_key(window: _FLOATS) -> str | None:
     if not in_tune or low + high < _LEAST_SHARE * power or not 1 / _MAX_TWIST <= high / low <= _MAX_TWIST:
         return None
     return KEYPAD[4 * row + column]
+
+
+def _may_be_a_key(window: _FLOATS, power: float) -> bool:
+    """Say whether one tone of each group has so much of the power that a closer look is worth it; speech seldom has."""
+    cosines, sines = (_COARSE_WAVES @ window).reshape(2, 2, -1)
+    strongest = (cosines**2 + sines**2).max(axis=1)
+    return float(strongest.sum()) >= _LEAST_COARSE_SHARE * power
