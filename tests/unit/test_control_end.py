@@ -1,11 +1,13 @@
 """Ending calls: one door in, one door out, first writer wins, and the wire before the record."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
 import pytest_asyncio
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Proof, ProofStep, Result
 from onhook.calls.states import State
+from onhook.control.end import in_time
 from onhook.control.live import LiveCalls
 from onhook.lines.engine import AudioCount, LegEnded
 from onhook.store.store import Settlement, StopOrder, Stopped, StoreError
@@ -147,6 +150,36 @@ async def test_a_stop_slower_than_the_limit_ends_the_call_and_is_written_once(
     bench.engine.settle(call.id)
     assert (await bench.written(call.id)).cause == API
     assert (await bench.event_types(call.id)).count("call.stop_requested") == 1
+
+
+def test_a_write_that_is_on_disk_is_no_failure_though_the_event_loop_hears_of_it_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("onhook.control.end.COMMIT_LIMIT_S", 0.02)
+
+    async def write() -> str:
+        loop, written = asyncio.get_running_loop(), asyncio.Event()
+
+        def hold_up_the_loop() -> None:
+            loop.call_soon_threadsafe(written.set)
+            time.sleep(0.05)
+
+        loop.call_soon(hold_up_the_loop)
+        await written.wait()
+        return "on disk"
+
+    assert uvloop.run(in_time(write())) == "on disk"
+
+
+def test_a_store_has_its_time_though_the_event_loop_was_late_to_ask_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onhook.control.end.COMMIT_LIMIT_S", 0.02)
+
+    async def stop_on_a_busy_loop() -> str:
+        stopping = asyncio.create_task(in_time(asyncio.sleep(0.001, "on disk")))
+        asyncio.get_running_loop().call_soon(time.sleep, 0.05)
+        return await stopping
+
+    assert uvloop.run(stop_on_a_busy_loop()) == "on disk"
 
 
 async def test_many_stops_take_one_transaction_and_reach_every_leg(bench: Bench) -> None:
