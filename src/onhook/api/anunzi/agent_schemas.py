@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
+from onhook.api.schema import Schema
 from onhook.calls.call import DataStorage
 
 WebhookEvent = Literal[
@@ -19,7 +20,7 @@ WebhookEvent = Literal[
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
-class ResponseEngine(BaseModel):
+class ResponseEngine(Schema):
     """What is to think for the agent; kept as given, whatever its type."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -27,7 +28,7 @@ class ResponseEngine(BaseModel):
     type: Literal["retell-llm", "custom-llm", "conversation-flow"]
 
 
-class VoicemailOption(BaseModel):
+class VoicemailOption(Schema):
     """What to do about an answering machine."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -38,7 +39,7 @@ class VoicemailOption(BaseModel):
     )
 
 
-class AgentFields(BaseModel):
+class AgentFields(Schema):
     """What onhook itself uses of an agent; every other field is kept and shown as given."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -75,7 +76,7 @@ class UpdateAgent(AgentFields):
     voice_id: str | None = Field(default=None, min_length=1, max_length=255)
 
 
-class AgentOut(BaseModel):
+class AgentOut(Schema):
     """An agent, with everything it was made with."""
 
     model_config = ConfigDict(extra="allow")
@@ -91,7 +92,7 @@ class AgentOut(BaseModel):
     last_modification_timestamp: int
 
 
-class AgentItem(BaseModel):
+class AgentItem(Schema):
     """An agent in a list."""
 
     agent_id: str
@@ -102,7 +103,7 @@ class AgentItem(BaseModel):
     user_modified_timestamp: int
 
 
-class Agents(BaseModel):
+class Agents(Schema):
     """A page of agents."""
 
     items: list[AgentItem]
@@ -110,7 +111,7 @@ class Agents(BaseModel):
     pagination_key: str | None = None
 
 
-class WeightedAgent(BaseModel):
+class WeightedAgent(Schema):
     """An agent of a number. There is one, with the weight 1."""
 
     model_config = ConfigDict(strict=True)
@@ -120,7 +121,7 @@ class WeightedAgent(BaseModel):
     agent_version: int | str | None = Field(default=None, description="Any: a number uses the agent as it stands")
 
 
-class NumberFields(BaseModel):
+class NumberFields(Schema):
     """What a number is bound to."""
 
     model_config = ConfigDict(strict=True)
@@ -145,7 +146,7 @@ class UpdateNumber(NumberFields):
     """What to bind a number to."""
 
 
-class TrunkConfig(BaseModel):
+class TrunkConfig(Schema):
     """A number's SIP trunk."""
 
     termination_uri: str
@@ -153,7 +154,7 @@ class TrunkConfig(BaseModel):
     auth_username: str | None = None
 
 
-class NumberOut(BaseModel):
+class NumberOut(Schema):
     """A phone number."""
 
     phone_number: str
@@ -165,7 +166,7 @@ class NumberOut(BaseModel):
     last_modification_timestamp: int
 
 
-class Numbers(BaseModel):
+class Numbers(Schema):
     """A page of numbers."""
 
     items: list[NumberOut]

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from onhook.api.anunzi.schemas import CallTask
+from onhook.api.schema import Schema
 
 MAX_TASKS = 1000
 
 
-class CreateBatchCall(BaseModel):
+class CreateBatchCall(Schema):
     """Call many numbers from one of the environment's, now or later."""
 
     model_config = ConfigDict(strict=True)
@@ -26,7 +27,7 @@ class CreateBatchCall(BaseModel):
     )
 
 
-class BatchCall(BaseModel):
+class BatchCall(Schema):
     """A batch whose calls are scheduled."""
 
     batch_call_id: str
@@ -36,7 +37,7 @@ class BatchCall(BaseModel):
     total_task_count: int
 
 
-class Concurrency(BaseModel):
+class Concurrency(Schema):
     """How many calls are on the line."""
 
     current_concurrency: int

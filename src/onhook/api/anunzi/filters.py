@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from onhook.api.anunzi.mapping import STATUS_BY_STATE, duration_ms_of, end_of, status_of
 from onhook.api.anunzi.transcripts import analysis
+from onhook.api.schema import Schema
 from onhook.calls.call import Call, Direction
 from onhook.calls.states import OVER, State
 from onhook.store.store import CallFilter
@@ -20,7 +21,7 @@ FAR = 2**60
 """Beyond every time there is, and still a number that a database takes."""
 
 
-class _Strict(BaseModel):
+class _Strict(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 

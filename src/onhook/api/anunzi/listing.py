@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from onhook.api.anunzi.errors import failure
 from onhook.api.anunzi.filters import FAR, FilterCriteria, matches, narrowed
+from onhook.api.schema import Schema
 from onhook.api.services import Caller
 from onhook.calls.call import Call
 from onhook.store.store import CallFilter, Page
@@ -19,7 +20,7 @@ BATCH = 500
 """How many calls are read from the store at a time."""
 
 
-class ListCalls(BaseModel):
+class ListCalls(Schema):
     """What to list; every field is optional. `skip` and `pagination_key` exclude each other."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

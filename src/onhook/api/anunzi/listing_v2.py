@@ -5,7 +5,7 @@ The filters are translated to those of v3, which do the work.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from onhook.api.anunzi.errors import failure
 from onhook.api.anunzi.filters import (
@@ -23,6 +23,7 @@ from onhook.api.anunzi.filters import (
 )
 from onhook.api.anunzi.listing import matching, place
 from onhook.api.anunzi.schemas import CallStatus, DirectionWord
+from onhook.api.schema import Schema
 from onhook.api.services import Caller
 from onhook.calls.call import Call
 
@@ -34,7 +35,7 @@ Bound = Annotated[int, AfterValidator(lambda bound: max(-FAR, min(FAR, bound)))]
 """A number that fits into a float, however many digits it is given with."""
 
 
-class Thresholds(BaseModel):
+class Thresholds(Schema):
     """Between two numbers, both included; either may be left out."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -43,7 +44,7 @@ class Thresholds(BaseModel):
     upper_threshold: Bound | None = None
 
 
-class FilterCriteriaV2(BaseModel):
+class FilterCriteriaV2(Schema):
     """All conditions hold together; an array holds the values that one of which must be met."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -105,7 +106,7 @@ class FilterCriteriaV2(BaseModel):
         )
 
 
-class ListCallsV2(BaseModel):
+class ListCallsV2(Schema):
     """What to list; every field is optional."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

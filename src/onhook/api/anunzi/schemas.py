@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
+from onhook.api.schema import Schema
 from onhook.calls.call import DataStorage
 
 CallStatus = Literal["registered", "ongoing", "ended", "not_connected", "error"]
@@ -37,7 +38,7 @@ HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,200}$")]
 """Printable ASCII: a line break would be a header of the client's own making."""
 
 
-class CallTask(BaseModel):
+class CallTask(Schema):
     """Whom to call, and with what: with the number's agent or another."""
 
     model_config = ConfigDict(strict=True)
@@ -66,7 +67,7 @@ class CreatePhoneCall(CallTask):
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=256, description="Valid for one hour")
 
 
-class RegisterPhoneCall(BaseModel):
+class RegisterPhoneCall(Schema):
     """A call that is dialed elsewhere; numbers and direction are kept as they are given."""
 
     model_config = ConfigDict(strict=True)
@@ -83,7 +84,7 @@ class RegisterPhoneCall(BaseModel):
     retell_llm_dynamic_variables: dict[str, str] | None = None
 
 
-class UpdateCall(BaseModel):
+class UpdateCall(Schema):
     """What to change; what is absent or null stays."""
 
     model_config = ConfigDict(strict=True)
@@ -93,14 +94,14 @@ class UpdateCall(BaseModel):
     custom_attributes: dict[str, str | float | bool] | None = Field(default=None, max_length=100)
 
 
-class CallAnalysis(BaseModel):
+class CallAnalysis(Schema):
     """What is known of what was said."""
 
     user_sentiment: Literal["Unknown"] = "Unknown"
     in_voicemail: bool | None = Field(default=None, description="Where the agent listens for machines")
 
 
-class UtteranceWord(BaseModel):
+class UtteranceWord(Schema):
     """A word; seconds since the answer."""
 
     word: str
@@ -108,7 +109,7 @@ class UtteranceWord(BaseModel):
     end: float
 
 
-class Utterance(BaseModel):
+class Utterance(Schema):
     """What one side said in one go. Words are there where the agent's recogniser tells them."""
 
     role: Literal["agent", "user"]
@@ -116,7 +117,7 @@ class Utterance(BaseModel):
     words: list[UtteranceWord]
 
 
-class ToolCall(BaseModel):
+class ToolCall(Schema):
     """What the agent did."""
 
     role: Literal["tool_call_invocation"] = "tool_call_invocation"
@@ -125,7 +126,7 @@ class ToolCall(BaseModel):
     arguments: str = Field(description="JSON")
 
 
-class ToolResult(BaseModel):
+class ToolResult(Schema):
     """What came of it."""
 
     role: Literal["tool_call_result"] = "tool_call_result"
@@ -134,7 +135,7 @@ class ToolResult(BaseModel):
     successful: bool
 
 
-class DtmfEntry(BaseModel):
+class DtmfEntry(Schema):
     """A key that was pressed."""
 
     role: Literal["dtmf"] = "dtmf"
@@ -144,7 +145,7 @@ class DtmfEntry(BaseModel):
 TranscriptEntry = Utterance | ToolCall | ToolResult | DtmfEntry
 
 
-class Latency(BaseModel):
+class Latency(Schema):
     """How long something took, in ms, each time."""
 
     p50: float
@@ -157,13 +158,13 @@ class Latency(BaseModel):
     values: list[float]
 
 
-class Latencies(BaseModel):
+class Latencies(Schema):
     """`e2e` is from the caller's last sound to the agent's first on the wire."""
 
     e2e: Latency
 
 
-class PhoneCall(BaseModel):
+class PhoneCall(Schema):
     """A call. Optional fields are absent until they are known."""
 
     call_type: Literal["phone_call"] = "phone_call"
@@ -194,7 +195,7 @@ class PhoneCall(BaseModel):
     recording_multi_channel_url: str | None = Field(default=None, description="The same")
 
 
-class Calls(BaseModel):
+class Calls(Schema):
     """A page of calls."""
 
     items: list[PhoneCall]
@@ -203,7 +204,7 @@ class Calls(BaseModel):
     total: int | None = None
 
 
-class Error(BaseModel):
+class Error(Schema):
     """Every error."""
 
     status: Literal["error"] = "error"

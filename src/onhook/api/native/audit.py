@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from onhook.api.native.errors import COMMON
 from onhook.api.native.schemas import Request
 from onhook.api.routing import CallerRequest, CheckedRoute
+from onhook.api.schema import Schema
 from onhook.api.times import iso_ms
 from onhook.store.audit import AuditEntry
 
@@ -21,7 +22,7 @@ class AuditQuery(Request):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
-class AuditEntryOut(BaseModel):
+class AuditEntryOut(Schema):
     """One act. `seq` grows in the order of commits; other environments' entries leave gaps in it."""
 
     seq: int
@@ -34,7 +35,7 @@ class AuditEntryOut(BaseModel):
     data: dict[str, Any]
 
 
-class AuditPage(BaseModel):
+class AuditPage(Schema):
     """A page of entries, oldest first; `next` is where the next page begins."""
 
     items: list[AuditEntryOut]

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from onhook.api.native.call_schemas import CauseOut
 from onhook.api.native.schemas import Line, Request
+from onhook.api.schema import Schema
 from onhook.calls.causes import Outcome
 from onhook.calls.proof import Method
 from onhook.calls.selector import CallSelector
@@ -81,7 +82,7 @@ class ListQuery(Request):
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
 
 
-class StoppedItem(BaseModel):
+class StoppedItem(Schema):
     """One call of a bulk stop, as it stands now.
 
     `state_before` is its state when it was chosen. `first` is true when this was its first stop. `result` is null in a
@@ -101,7 +102,7 @@ class StoppedItem(BaseModel):
     confirmed_at: str | None
 
 
-class StopResult(BaseModel):
+class StopResult(Schema):
     """How many calls have which `result`."""
 
     confirmed: int = 0
@@ -110,7 +111,7 @@ class StopResult(BaseModel):
     already_ended: int = 0
 
 
-class SelectorOut(BaseModel):
+class SelectorOut(Schema):
     """Which calls, as it was said."""
 
     agent_ids: list[str]
@@ -122,7 +123,7 @@ class SelectorOut(BaseModel):
     all: bool
 
 
-class BulkStopOut(BaseModel):
+class BulkStopOut(Schema):
     """A bulk stop: `matched` calls, of which it was the first stop of `stopped`.
 
     `stopped` is null before the stops are durable, and in a dry run. `held` scheduled calls are left to the dial block,
@@ -148,7 +149,7 @@ class BulkStopLedger(BulkStopOut):
     items: list[StoppedItem]
 
 
-class BulkStops(BaseModel):
+class BulkStops(Schema):
     """Bulk stops, newest first."""
 
     items: list[BulkStopOut]
@@ -161,7 +162,7 @@ class BlockDials(Request):
     reason: Line | None = Field(default=None, description="Free text, kept with the block")
 
 
-class DialBlockOut(BaseModel):
+class DialBlockOut(Schema):
     """A dial block; `bulk_id` is the bulk stop that it came with."""
 
     id: str
@@ -172,7 +173,7 @@ class DialBlockOut(BaseModel):
     bulk_id: str | None
 
 
-class DialBlocks(BaseModel):
+class DialBlocks(Schema):
     """The dial blocks that stand, newest first."""
 
     items: list[DialBlockOut]

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from onhook.api.native.schemas import NO_CONTROLS, HeaderName, HeaderValue, Line, MaxDuration, Request, RingTimeout
+from onhook.api.schema import Schema
 from onhook.calls.call import Dialect, Direction, Farewell
 from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Method, Result
@@ -97,7 +98,7 @@ class CallsQuery(Request):
 # --- responses ---------------------------------------------------------------------------------------
 
 
-class CauseOut(BaseModel):
+class CauseOut(Schema):
     """Who ended the call, why, and in which protocol words."""
 
     initiator: str
@@ -107,7 +108,7 @@ class CauseOut(BaseModel):
     text: str | None
 
 
-class Step(BaseModel):
+class Step(Schema):
     """One SIP transaction that ended the call, or tried to; equal to what a capture shows."""
 
     method: str
@@ -121,7 +122,7 @@ class Step(BaseModel):
     remote_tag: str | None
 
 
-class StopOut(BaseModel):
+class StopOut(Schema):
     """The first stop of a call, as it stands now; `already_ended` when the call had ended without one.
 
     `winding_down` is a call whose agent says its farewell; the call is live until that is over, or until `deadline_at`.
@@ -143,7 +144,7 @@ class StopOut(BaseModel):
     confirmed_at: str | None
 
 
-class CallOut(BaseModel):
+class CallOut(Schema):
     """A call, with everything that is known of it.
 
     `stop_at` is when the call ends by a stop that `stop_at_set_by` scheduled, if it has not ended before.
@@ -186,14 +187,14 @@ class CallOut(BaseModel):
     context: dict[str, Any]
 
 
-class CallPage(BaseModel):
+class CallPage(Schema):
     """A page of calls; `next` is the cursor of the page after it."""
 
     items: list[CallOut]
     next: str | None
 
 
-class StoppedCall(BaseModel):
+class StoppedCall(Schema):
     """A stop's answer."""
 
     call_id: str
@@ -205,7 +206,7 @@ class StoppedCall(BaseModel):
     proof: list[Step]
 
 
-class EventOut(BaseModel):
+class EventOut(Schema):
     """One line of a call's log; `seq` counts without a gap."""
 
     seq: int
@@ -214,7 +215,7 @@ class EventOut(BaseModel):
     data: dict[str, Any]
 
 
-class Moments(BaseModel):
+class Moments(Schema):
     """When what happened; null for what did not, or is not known yet. Those of the wire are what a capture shows.
 
     `answered_at` is the first 2xx, even one that crossed a stop; `end_sent_at` our first CANCEL or BYE, or our
@@ -235,7 +236,7 @@ class Moments(BaseModel):
     ended_at: str | None
 
 
-class Spans(BaseModel):
+class Spans(Schema):
     """How long was between two moments, in ms; null where one of them is.
 
     `talk` is from the answer to the end, `wire` from the first 2xx to the confirmation: what a carrier may bill.
@@ -251,7 +252,7 @@ class Spans(BaseModel):
     wire: int | None
 
 
-class Timeline(BaseModel):
+class Timeline(Schema):
     """What happened to a call, in order."""
 
     call_id: str
@@ -261,7 +262,7 @@ class Timeline(BaseModel):
     events: list[EventOut]
 
 
-class WordOut(BaseModel):
+class WordOut(Schema):
     """A word; ms since the answer."""
 
     word: str
@@ -269,7 +270,7 @@ class WordOut(BaseModel):
     end_ms: int
 
 
-class TurnOut(BaseModel):
+class TurnOut(Schema):
     """What one side said in one go; ms since the answer.
 
     `interrupted` says that the caller spoke over it, `latency_ms` how long the caller had waited for it. Words are
@@ -285,7 +286,7 @@ class TurnOut(BaseModel):
     words: list[WordOut]
 
 
-class Transcript(BaseModel):
+class Transcript(Schema):
     """What was said on a call so far."""
 
     call_id: str

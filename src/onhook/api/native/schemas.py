@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from onhook.agents.definition import AgentKind
+from onhook.api.schema import Schema
 from onhook.calls.call import Dialect, Direction
 from onhook.store.scopes import Scope
 
@@ -22,7 +23,7 @@ MaxDuration = Annotated[int, Field(ge=1_000, le=86_400_000)]
 RingTimeout = Annotated[int, Field(ge=1_000, le=300_000)]
 
 
-class Request(BaseModel):
+class Request(Schema):
     """A request body: a field that does not exist is an error, not a typo that goes unnoticed."""
 
     model_config = ConfigDict(extra="forbid")
@@ -94,7 +95,7 @@ class CreateKey(Request):
 # --- responses ---------------------------------------------------------------------------------------
 
 
-class AgentOut(BaseModel):
+class AgentOut(Schema):
     """An agent."""
 
     id: str
@@ -112,7 +113,7 @@ class AgentOut(BaseModel):
     updated_at: str
 
 
-class NumberOut(BaseModel):
+class NumberOut(Schema):
     """One of our numbers."""
 
     id: str
@@ -123,7 +124,7 @@ class NumberOut(BaseModel):
     created_at: str
 
 
-class TrunkOut(BaseModel):
+class TrunkOut(Schema):
     """A SIP trunk; `has_password` and `has_inbound_password` are all that is told of its passwords."""
 
     id: str
@@ -142,7 +143,7 @@ class TrunkOut(BaseModel):
     created_at: str
 
 
-class KeyOut(BaseModel):
+class KeyOut(Schema):
     """An API key; the token itself is not kept."""
 
     id: str
@@ -159,38 +160,38 @@ class KeyCreated(KeyOut):
     token: str
 
 
-class Agents(BaseModel):
+class Agents(Schema):
     """All agents of the environment."""
 
     items: list[AgentOut]
 
 
-class Numbers(BaseModel):
+class Numbers(Schema):
     """All numbers of the environment."""
 
     items: list[NumberOut]
 
 
-class Trunks(BaseModel):
+class Trunks(Schema):
     """All trunks of the environment."""
 
     items: list[TrunkOut]
 
 
-class Keys(BaseModel):
+class Keys(Schema):
     """All keys of the environment."""
 
     items: list[KeyOut]
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Schema):
     """What is wrong with one field."""
 
     field: str
     message: str
 
 
-class Problem(BaseModel):
+class Problem(Schema):
     """A problem document (RFC 9457)."""
 
     type: str
@@ -202,7 +203,7 @@ class Problem(BaseModel):
     dial_block_id: str | None = Field(default=None, description="The dial block that keeps the call from being dialled")
 
 
-class Ready(BaseModel):
+class Ready(Schema):
     """Each component, and whether it is fit: `ok`, or what is wrong."""
 
     status: Literal["ok", "not ready"]

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from onhook.api.schema import Schema
 from onhook.api.talkover.laravel import Between, ShortText, Text
 from onhook.api.talkover.schemas import DirectionWord, Paging
 
@@ -25,7 +26,7 @@ class AgentsQuery(Paging):
     search: str | None = Field(default=None, description="Part of the name or the label")
 
 
-class CreateAgent(BaseModel):
+class CreateAgent(Schema):
     """A new agent; it is a draft until it is published."""
 
     label: ShortText
@@ -53,7 +54,7 @@ class CreateAgent(BaseModel):
     phone_number_ids: list[Text] = Field(default_factory=list)
 
 
-class AgentKnowledge(BaseModel):
+class AgentKnowledge(Schema):
     """What an agent knows and how it behaves."""
 
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=5)]
@@ -66,7 +67,7 @@ class AgentKnowledge(BaseModel):
     initial_message_delay: Annotated[int, Between(0, 60)]
 
 
-class AgentVoice(BaseModel):
+class AgentVoice(Schema):
     """How an agent sounds. onhook has no catalogue of voices: every `voice_id` is kept as it is given."""
 
     voice_id: ShortText
@@ -79,14 +80,14 @@ class AgentVoice(BaseModel):
     stability: Annotated[float, Between(0.5, 1.0)] | None = None
 
 
-class AgentCalling(BaseModel):
+class AgentCalling(Schema):
     """Which way an agent calls, and with which numbers; without `phone_number_ids` it keeps those it has."""
 
     direction: DirectionWord
     phone_number_ids: list[Text] | None = None
 
 
-class NumbersQuery(BaseModel):
+class NumbersQuery(Schema):
     """Which phone numbers to list."""
 
     type: Literal["voice", "sms", "whatsapp", "mms", "fax"] | None = None
@@ -98,7 +99,7 @@ class NumbersQuery(BaseModel):
 # --- responses ---------------------------------------------------------------------------------------
 
 
-class NumberOut(BaseModel):
+class NumberOut(Schema):
     """A phone number, as an agent shows it."""
 
     id: str
@@ -109,14 +110,14 @@ class NumberOut(BaseModel):
     current_status: Literal["active"] = "active"
 
 
-class VoiceTemplate(BaseModel):
+class VoiceTemplate(Schema):
     """What a voice is made from; here the voice itself."""
 
     id: str
     name: str
 
 
-class Voice(BaseModel):
+class Voice(Schema):
     """An agent's voice, as it was given."""
 
     id: str
@@ -128,7 +129,7 @@ class Voice(BaseModel):
     template: VoiceTemplate
 
 
-class AgentOut(BaseModel):
+class AgentOut(Schema):
     """An agent."""
 
     id: str
@@ -154,7 +155,7 @@ class AgentOut(BaseModel):
     phone_numbers: list[NumberOut]
 
 
-class AgentAnswer(BaseModel):
+class AgentAnswer(Schema):
     """One agent."""
 
     success: Literal[True] = True
@@ -167,14 +168,14 @@ class AgentChanged(AgentAnswer):
     message: str
 
 
-class AgentDeleted(BaseModel):
+class AgentDeleted(Schema):
     """Delete's answer."""
 
     success: Literal[True] = True
     message: Literal["Agent deleted successfully"] = "Agent deleted successfully"
 
 
-class AgentsMeta(BaseModel):
+class AgentsMeta(Schema):
     """Where a page of agents stands."""
 
     current_page: int
@@ -183,7 +184,7 @@ class AgentsMeta(BaseModel):
     last_page: int
 
 
-class AgentList(BaseModel):
+class AgentList(Schema):
     """A page of agents."""
 
     success: Literal[True] = True
@@ -191,7 +192,7 @@ class AgentList(BaseModel):
     meta: AgentsMeta
 
 
-class AgentState(BaseModel):
+class AgentState(Schema):
     """What publishing changes."""
 
     id: str
@@ -201,7 +202,7 @@ class AgentState(BaseModel):
     updated_at: str
 
 
-class AgentStateChanged(BaseModel):
+class AgentStateChanged(Schema):
     """Publish's and unpublish's answer."""
 
     success: Literal[True] = True
@@ -209,7 +210,7 @@ class AgentStateChanged(BaseModel):
     data: AgentState
 
 
-class CallingState(BaseModel):
+class CallingState(Schema):
     """What the calling settings change."""
 
     id: str
@@ -220,7 +221,7 @@ class CallingState(BaseModel):
     updated_at: str
 
 
-class CallingChanged(BaseModel):
+class CallingChanged(Schema):
     """The answer to new calling settings."""
 
     success: Literal[True] = True
@@ -249,7 +250,7 @@ class PhoneNumber(NumberOut):
     is_due_for_monthly_renewal: bool = False
 
 
-class PhoneNumberList(BaseModel):
+class PhoneNumberList(Schema):
     """The environment's phone numbers."""
 
     success: Literal[True] = True

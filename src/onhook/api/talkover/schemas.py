@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from onhook.api.schema import Schema
 from onhook.api.talkover.laravel import Between, Day, Text
 
 Status = Literal["initiated", "ringing", "answered", "completed", "failed", "busy", "no-answer"]
@@ -13,7 +14,7 @@ DirectionWord = Literal["inbound", "outbound"]
 # --- requests ----------------------------------------------------------------------------------------
 
 
-class MakeCall(BaseModel):
+class MakeCall(Schema):
     """Dial `to` with an agent."""
 
     to: Text = Field(description="Number to dial, in international format", examples=["+12025550100"])
@@ -25,13 +26,13 @@ class MakeCall(BaseModel):
     is_testing: bool | None = Field(default=False, description="Marks a test call; it is dialled all the same")
 
 
-class EndCall(BaseModel):
+class EndCall(Schema):
     """End a call of an agent."""
 
     call_sid: Text = Field(description="The `id` that make-call returned; the call's `sid` works too")
 
 
-class Paging(BaseModel):
+class Paging(Schema):
     """Which page, and how many lines on it."""
 
     per_page: Annotated[int, Between(1, 100)] = 20
@@ -58,7 +59,7 @@ class CallsQuery(AgentCallsQuery):
 # --- responses ---------------------------------------------------------------------------------------
 
 
-class PlacedCall(BaseModel):
+class PlacedCall(Schema):
     """A call as make-call returns it."""
 
     id: str
@@ -68,14 +69,14 @@ class PlacedCall(BaseModel):
     created_at: str
 
 
-class MadeCall(BaseModel):
+class MadeCall(Schema):
     """Make-call's answer."""
 
     success: Literal[True] = True
     data: PlacedCall
 
 
-class EndedCall(BaseModel):
+class EndedCall(Schema):
     """A call as end-call returns it: irrevocably stopped."""
 
     id: str
@@ -84,14 +85,14 @@ class EndedCall(BaseModel):
     ended_reason: str = Field(examples=["ended_by_api"])
 
 
-class CallEnded(BaseModel):
+class CallEnded(Schema):
     """End-call's answer."""
 
     success: Literal[True] = True
     data: EndedCall
 
 
-class ActiveCall(BaseModel):
+class ActiveCall(Schema):
     """A call that is going on."""
 
     id: str
@@ -102,14 +103,14 @@ class ActiveCall(BaseModel):
     duration_seconds: int
 
 
-class ActiveCalls(BaseModel):
+class ActiveCalls(Schema):
     """Active-call's answer: always a list."""
 
     success: Literal[True] = True
     data: list[ActiveCall]
 
 
-class AgentLabel(BaseModel):
+class AgentLabel(Schema):
     """An agent, as a call names it."""
 
     id: str
@@ -117,7 +118,7 @@ class AgentLabel(BaseModel):
     label: str
 
 
-class CallItem(BaseModel):
+class CallItem(Schema):
     """A line of an agent's call list."""
 
     id: str
@@ -140,7 +141,7 @@ class CallItemWithAgent(CallItem):
     agent: AgentLabel
 
 
-class Pagination(BaseModel):
+class Pagination(Schema):
     """Where a page stands; `from` and `to` are the positions of its first and last line, 0 on an empty page."""
 
     current_page: int
@@ -151,7 +152,7 @@ class Pagination(BaseModel):
     to: int
 
 
-class CallList(BaseModel):
+class CallList(Schema):
     """A page of the environment's calls."""
 
     success: Literal[True] = True
@@ -159,7 +160,7 @@ class CallList(BaseModel):
     pagination: Pagination
 
 
-class AgentCallList(BaseModel):
+class AgentCallList(Schema):
     """A page of an agent's calls."""
 
     success: Literal[True] = True
@@ -167,13 +168,13 @@ class AgentCallList(BaseModel):
     pagination: Pagination
 
 
-class Health(BaseModel):
+class Health(Schema):
     """The server answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class Failure(BaseModel):
+class Failure(Schema):
     """An error without or with a code."""
 
     success: Literal[False] = False
@@ -181,7 +182,7 @@ class Failure(BaseModel):
     code: str | None = None
 
 
-class InvalidData(BaseModel):
+class InvalidData(Schema):
     """What is wrong, field by field."""
 
     success: Literal[False] = False
@@ -189,7 +190,7 @@ class InvalidData(BaseModel):
     errors: dict[str, list[str]]
 
 
-class CodedError(BaseModel):
+class CodedError(Schema):
     """An error's code, its message, and facts about it."""
 
     code: str
@@ -197,7 +198,7 @@ class CodedError(BaseModel):
     details: dict[str, Any] | None = None
 
 
-class MakeCallFailure(BaseModel):
+class MakeCallFailure(Schema):
     """An error of make-call."""
 
     error: CodedError

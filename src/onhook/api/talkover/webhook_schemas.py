@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from onhook.api.schema import Schema
 from onhook.api.talkover.laravel import Between, ShortText
 from onhook.api.talkover.payloads import EVENTS, MAX_PLACEHOLDERS, placeholders
 from onhook.api.talkover.schemas import Paging
@@ -41,14 +42,14 @@ HeaderValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0a-\x1f\x
 # --- requests ----------------------------------------------------------------------------------------
 
 
-class CustomHeader(BaseModel):
+class CustomHeader(Schema):
     """A header to send with every delivery."""
 
     key: HeaderName
     value: HeaderValue
 
 
-class WebhookSettings(BaseModel):
+class WebhookSettings(Schema):
     """What may be left out when a webhook is created; null is the same as absent, except for the secret."""
 
     webhook_secret: Annotated[str, StringConstraints(max_length=255)] | None = Field(
@@ -92,7 +93,7 @@ class LogsQuery(Paging):
 # --- responses ---------------------------------------------------------------------------------------
 
 
-class WebhookOut(BaseModel):
+class WebhookOut(Schema):
     """A webhook. `error` means that the last delivery was given up."""
 
     id: str
@@ -109,28 +110,28 @@ class WebhookOut(BaseModel):
     status: Literal["active", "disabled", "error"]
 
 
-class Webhooks(BaseModel):
+class Webhooks(Schema):
     """An agent's webhooks, and what can be subscribed to."""
 
     webhooks: list[WebhookOut]
     available_events: dict[str, str]
 
 
-class WebhookList(BaseModel):
+class WebhookList(Schema):
     """The answer to list."""
 
     success: Literal[True] = True
     data: Webhooks
 
 
-class WebhookAnswer(BaseModel):
+class WebhookAnswer(Schema):
     """One webhook."""
 
     success: Literal[True] = True
     data: WebhookOut
 
 
-class WebhookChanged(BaseModel):
+class WebhookChanged(Schema):
     """A webhook that was created or changed."""
 
     success: Literal[True] = True
@@ -138,21 +139,21 @@ class WebhookChanged(BaseModel):
     data: WebhookOut
 
 
-class WebhookDeleted(BaseModel):
+class WebhookDeleted(Schema):
     """Delete's answer."""
 
     success: Literal[True] = True
     message: Literal["Webhook deleted successfully"] = "Webhook deleted successfully"
 
 
-class Tested(BaseModel):
+class Tested(Schema):
     """What the receiver answered, and after how many ms."""
 
     status_code: int
     response_time: int
 
 
-class WebhookTested(BaseModel):
+class WebhookTested(Schema):
     """The answer to a test that succeeded."""
 
     success: Literal[True] = True
@@ -160,7 +161,7 @@ class WebhookTested(BaseModel):
     data: Tested
 
 
-class LogOut(BaseModel):
+class LogOut(Schema):
     """One attempt. What was sent and received is told of a success, `error` of a failure."""
 
     id: str
@@ -178,7 +179,7 @@ class LogOut(BaseModel):
     created_at: str
 
 
-class LogsPagination(BaseModel):
+class LogsPagination(Schema):
     """Where a page of the log stands."""
 
     current_page: int
@@ -187,7 +188,7 @@ class LogsPagination(BaseModel):
     last_page: int
 
 
-class LogList(BaseModel):
+class LogList(Schema):
     """A page of a webhook's log, newest first."""
 
     success: Literal[True] = True
@@ -195,7 +196,7 @@ class LogList(BaseModel):
     pagination: LogsPagination
 
 
-class Requeued(BaseModel):
+class Requeued(Schema):
     """The log that the new delivery is going to have."""
 
     log_id: str
@@ -203,7 +204,7 @@ class Requeued(BaseModel):
     queued_at: str
 
 
-class RetryQueued(BaseModel):
+class RetryQueued(Schema):
     """The answer to retry."""
 
     success: Literal[True] = True
@@ -211,13 +212,13 @@ class RetryQueued(BaseModel):
     data: Requeued
 
 
-class NoToken(BaseModel):
+class NoToken(Schema):
     """The 401 of the webhook pages."""
 
     message: Literal["Missing Bearer Token"] = "Missing Bearer Token"
 
 
-class InvalidWebhook(BaseModel):
+class InvalidWebhook(Schema):
     """The 422 of the webhook pages: what is wrong, field by field."""
 
     message: Literal["The given data was invalid."] = "The given data was invalid."

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from onhook.api.errors import ApiError
+from onhook.api.schema import Schema
 from onhook.store.scopes import Scope
 
 INVALID_PARAMETER, AUTHENTICATE, NOT_FOUND = 20001, 20003, 20404
@@ -25,7 +25,7 @@ MESSAGES = {
 }
 
 
-class Error(BaseModel):
+class Error(Schema):
     """An error's body."""
 
     code: int

@@ -2,12 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from onhook.api.schema import Schema
 
 Status = Literal["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed"]
 
 
-class CallResource(BaseModel):
+class CallResource(Schema):
     """A call. Times are RFC 2822, UTC; `duration` is seconds as text, null until the call is over."""
 
     sid: str
