@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import stat
+import time
 import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -31,6 +32,10 @@ def written(path: Path, at_ms: int) -> Path:
     path.write_bytes(b"x")
     os.utime(path, (at_ms / 1000, at_ms / 1000))
     return path
+
+
+def wavs_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.glob("*.wav")}
 
 
 @contextlib.asynccontextmanager
@@ -94,6 +99,14 @@ def test_only_what_is_too_old_expires(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"new.wav", "notes.txt"}
 
 
+def test_a_recording_that_vanishes_while_others_expire_does_not_keep_them(tmp_path: Path) -> None:
+    (tmp_path / "between.wav").symlink_to("nowhere")  # listed, and not there when it is looked at
+    for name in ("a.wav", "z.wav"):
+        written(tmp_path / name, NOW - 1)
+    assert Recordings(tmp_path).expire(NOW) == 2
+    assert not list(tmp_path.glob("[az].wav"))
+
+
 async def test_the_sweep_keeps_as_many_days_as_it_is_told(tmp_path: Path) -> None:
     old = written(tmp_path / "old.wav", NOW - 3 * DAY_MS)
     young = written(tmp_path / "young.wav", NOW - DAY_MS)
@@ -130,6 +143,35 @@ async def test_a_finished_recording_becomes_opus_and_lasts_as_long(tmp_path: Pat
         assert (stream.codec_context.name, stream.layout.name) == ("opus", "stereo")
         assert samples / stream.rate == pytest.approx(3, abs=0.05)
     assert ogg.stat().st_size < size / 5
+
+
+async def test_what_an_earlier_life_left_as_wav_becomes_opus(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    for name in ("call_1", "call_2"):
+        write_wav(tmp_path / f"{name}.wav")
+        os.utime(tmp_path / f"{name}.wav", (0, 0))
+    (tmp_path / "no call.wav").write_bytes(b"somebody else's")
+    kept = Recordings(tmp_path, to_ogg=True)
+    speaking = kept.path_for("call_3")
+    write_wav(speaking)
+    os.utime(speaking, (time.time() + 1, time.time() + 1))
+    async with running(kept):
+        await until(lambda: all((tmp_path / f"{name}.ogg").exists() for name in ("call_1", "call_2")))
+        await until(lambda: not (tmp_path / "call_2.wav").exists())
+    assert wavs_in(tmp_path) == {"call_3.wav", "no call.wav"}
+
+
+async def test_a_recording_that_is_deleted_before_its_turn_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("av")
+    kept = Recordings(tmp_path, to_ogg=True)
+    write_wav(kept.path_for("call_2"))
+    async with running(kept):
+        for call_id in ("call_1", "call_2"):
+            kept.finished(call_id)
+        await until((tmp_path / "call_2.ogg").exists)
+    assert not caplog.records
 
 
 def test_nothing_is_left_of_a_recording_that_is_deleted_while_it_is_encoded(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Where recordings are kept: one file per call, WAV while it is made, OGG/Opus afterwards where that is wanted."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ _SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Recordings:
     """The recordings of all calls, in one directory that only we can read.
 
-    `keep_days` is how long they are kept, 0 for ever. With `to_ogg` the ones handed to `finished` are encoded, one at
-    a time, in a process of their own.
+    `keep_days` is how long they are kept, 0 for ever. With `to_ogg` the ones handed to `finished`, and those that an
+    earlier life of the server has left, are encoded, one at a time, in a process of their own.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Recordings:
         self._keep_ms = keep_days * DAY_MS
         self._to_ogg = to_ogg
         self._now_ms = now_ms
+        self._made_at_ms = now_ms()
         self._finished: asyncio.Queue[str] = asyncio.Queue()
 
     def path_for(self, call_id: str) -> Path:
@@ -61,10 +63,11 @@ class Recordings:
 
     def expire(self, before_ms: int) -> int:
         """Delete all that were last written before a moment (ms since the epoch); return how many files that were."""
-        old = [path for path in self._files() if path.stat().st_mtime_ns // 1_000_000 < before_ms]
-        for path in old:
+        count = 0
+        for path in self._written_before(before_ms, "wav", "ogg", "part"):
             path.unlink(missing_ok=True)
-        return len(old)
+            count += 1
+        return count
 
     def finished(self, call_id: str) -> None:
         """Take the news that a call's WAV is complete."""
@@ -89,6 +92,9 @@ class Recordings:
             await asyncio.sleep(SWEEP_S)
 
     async def _encode_all(self) -> None:
+        if self._to_ogg:
+            for left in await asyncio.to_thread(self._left_as_wav):
+                self.finished(left)
         while True:
             call_id = await self._finished.get()
             try:
@@ -99,6 +105,8 @@ class Recordings:
     async def _encode(self, call_id: str) -> None:
         """Replace a WAV by an OGG, whole or not at all. Raises `OSError`, `subprocess.TimeoutExpired`."""
         wav, ogg = self._path(call_id, "wav"), self._path(call_id, "ogg")
+        if not await asyncio.to_thread(wav.exists):  # It was deleted before its turn came.
+            return
         command = [sys.executable, "-m", "onhook.voice.opus", str(wav), str(ogg)]
         # In a thread: to fork a process of our size holds up whoever does it.
         child = await asyncio.to_thread(subprocess.Popen, command, stdin=subprocess.DEVNULL)
@@ -109,8 +117,18 @@ class Recordings:
         if code != 0:
             logger.error("the recording of call %s stays a WAV: the encoder failed (exit code %d)", call_id, code)
 
-    def _files(self) -> list[Path]:
-        return [path for path in self._directory.glob("*") if path.suffix in (".wav", ".ogg", ".part")]
+    def _left_as_wav(self) -> list[str]:
+        """Return whose WAVs were there before we were: the calls of an earlier life, which are over."""
+        names = [path.stem for path in self._written_before(self._made_at_ms, "wav")]
+        return [name for name in names if _SAFE.fullmatch(name)]
+
+    def _written_before(self, moment_ms: int, *suffixes: str) -> Iterator[Path]:
+        """Yield the files that were last written before a moment. One that vanishes meanwhile is not among them."""
+        for suffix in suffixes:
+            for path in list(self._directory.glob(f"*.{suffix}")):
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime_ns // 1_000_000 < moment_ms:
+                        yield path
 
     def _path(self, call_id: str, suffix: str) -> Path:
         if _SAFE.fullmatch(call_id) is None:
