@@ -160,13 +160,16 @@ class FakeTransport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written = b""
+        self.writes: list[bytes] = []
         self.pauses = 0
         self.at_end = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.at_end
-        self.written += data
+        self.writes.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def write_eof(self) -> None:
         self.at_end = True
@@ -236,7 +239,21 @@ async def test_what_is_sent_before_the_socket_is_there_goes_first() -> None:
     transport = FakeTransport()
     link.connection_made(transport)
     link.send(b"b")
-    assert transport.written == b"ab"
+    await asyncio.sleep(0)
+    assert transport.writes == [b"a", b"b"]
+
+
+async def test_what_is_sent_in_one_turn_of_the_loop_leaves_together_before_an_end() -> None:
+    end = End()
+    end.link.send(b"a")
+    end.link.send(b"b")
+    assert (end.transport.writes, end.link.unsent) == ([], 2)
+    await asyncio.sleep(0)
+    assert (end.transport.writes, end.link.unsent) == ([b"ab"], 0)
+    end.link.send(b"c")
+    end.link.finish()
+    await asyncio.sleep(0)
+    assert (end.transport.writes, end.transport.at_end) == ([b"ab", b"c"], True)
 
 
 async def test_a_link_that_is_finished_sends_nothing_more_and_still_hears() -> None:
@@ -245,4 +262,4 @@ async def test_a_link_that_is_finished_sends_nothing_more_and_still_hears() -> N
     end.link.finish()
     end.link.send(b"late")
     end.link.data_received(encode(FrameKind.PONG))
-    assert (end.transport.written, end.transport.at_end, len(end.frames)) == (b"", True, 1)
+    assert (end.transport.writes, end.transport.at_end, len(end.frames)) == ([], True, 1)

@@ -116,36 +116,43 @@ class Link(asyncio.Protocol):
     """
 
     def __init__(self, on_frame: Callable[[Frame], None], on_end: Callable[[str], None]) -> None:
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._on_frame = on_frame
         self._on_end = on_end
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []
+        self._waiting = bytearray()
         self._finished = False
         self.ended = False
         """`on_end` has been called."""
 
     @property
     def unsent(self) -> int:
-        """How many bytes wait in this process because the far side does not read."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        """How many bytes wait in this process, for the far side to read or for the end of the turn."""
+        return len(self._waiting) + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def send(self, frame: bytes) -> None:
-        """Send a frame (see `encode`); never waits. Does nothing when the link is finished or closed."""
-        if self._transport is None and not self.ended:
-            self._early.append(frame)
-        elif self._transport is not None and not self._finished and not self._transport.is_closing():
-            self._transport.write(frame)
+        """Send a frame (see `encode`); never waits. Does nothing when the link is finished or closed.
+
+        What all calls have to say in one turn of the event loop leaves together: a system call costs more than a frame.
+        """
+        if self._finished or (self.ended and self._transport is None):
+            return
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting += frame
 
     def finish(self) -> None:
         """Say that nothing more will be sent, once all is sent; the far side may go on."""
+        self._flush()
         if self._transport is not None and not self._finished and not self._transport.is_closing():
             self._finished = True
             self._transport.write_eof()
 
     def close(self) -> None:
         """Close, once all is sent."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -157,8 +164,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.writelines(self._early)
-        self._early.clear()
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -177,6 +183,13 @@ class Link(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    def _flush(self) -> None:
+        """Send what waits; before there is a transport it goes on waiting."""
+        if self._waiting and self._transport is not None:
+            frames, self._waiting = self._waiting, bytearray()
+            if not self._transport.is_closing():
+                self._transport.write(frames)
+
     def _deliver(self) -> None:
         try:
             for _ in range(BURST):
@@ -188,7 +201,7 @@ class Link(asyncio.Protocol):
             return self._end(f"a broken frame: {error}")
         if self._transport is not None:
             self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._deliver)
+        self._loop.call_soon(self._deliver)
 
     def _resume(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
