@@ -69,6 +69,18 @@ def test_each_shipped_prompt_is_speech_as_long_as_its_text() -> None:
         assert level(audio) > 500, text
 
 
+def silent_end_ms(mulaw: bytes) -> float:
+    """Return how long the digital silence at the end is."""
+    return (len(mulaw) - len(mulaw.rstrip(b"\xff\x7f"))) / 8
+
+
+def test_a_shipped_prompt_ends_where_its_last_word_does() -> None:
+    for language, text in stored_names():
+        audio = stored_prompt(language, text)
+        assert audio is not None
+        assert 50 <= silent_end_ms(audio) <= 70, text
+
+
 async def test_a_shipped_prompt_needs_no_program() -> None:
     synthesiser = Synthesiser(stored_prompt, "no-such-program")
     assert await synthesiser.speak(Prompt("Goodbye.", "en-US", "a voice of some cloud")) == stored_prompt(
@@ -98,6 +110,18 @@ async def test_a_text_is_spoken_in_its_language_voice_and_speed() -> None:
     assert len(set(spoken)) == 4
     assert all(level(audio) > 500 for audio in spoken)
     assert len(spoken[3]) < 0.8 * len(usual)
+
+
+@pytest.mark.parametrize("text", ["Hello.", "Please hold the line; we are looking for somebody.", "Yes?"])
+async def test_a_text_that_is_spoken_ends_where_its_last_word_does(text: str) -> None:
+    audio = await Synthesiser(None, espeak_program()).speak(Prompt(text, "en-US"))
+    assert 50 <= silent_end_ms(audio) <= 70
+    assert level(audio[-1600:]) > 100
+
+
+async def test_a_text_without_a_sound_is_spoken_as_a_moment_of_silence() -> None:
+    audio = await Synthesiser(None, espeak_program()).speak(Prompt(" \n ", "en-US"))
+    assert silent_end_ms(audio) == len(audio) / 8 <= 70
 
 
 async def test_a_text_is_no_option_and_no_file() -> None:

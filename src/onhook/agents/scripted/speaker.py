@@ -7,8 +7,8 @@ from onhook.agents.definition import AgentDefinition
 from onhook.agents.scripted.speech import Prompt, Synthesiser
 
 _LONGEST_TEXT = 4000
-_PAUSE = b"\xff" * 1600
-"""A fifth of a second between two texts."""
+_PAUSE = b"\xff" * 3200
+"""Four tenths of a second between two texts, as after a sentence within a text."""
 
 
 class Speaker:

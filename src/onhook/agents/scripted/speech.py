@@ -28,6 +28,11 @@ _SPEAK_TIMEOUT_S = 5.0
 _KEPT_BYTES = 16 * 1024 * 1024
 _WAV_HEADER = 44
 _WAV_RATE = slice(24, 28)
+_SILENT = 8
+"""The loudest sample (16 bit) that mu-law makes silence of."""
+_END = 8 * 60
+"""Samples that are kept of the silence behind the last word. espeak-ng makes it 0.35 s long: as much later the agent
+would know that it was heard."""
 _TONES_HZ = (523, 659, 784)
 _TONE_MS = 150
 _VOICES = {"en": "en-us", "es": "es", "pt": "pt-br"}
@@ -163,6 +168,8 @@ def run_espeak(program: str, prompt: Prompt, voice: str) -> bytes:
     if rate == 0 or not body:
         raise ValueError("no audio")
     samples = resample(np.frombuffer(body, "<i2").astype(np.float64), rate, 8000)
+    sounding = np.flatnonzero(np.abs(samples) > _SILENT)
+    samples = samples[: (sounding[-1] + 1 if sounding.size else 0) + _END]
     return linear_to_mulaw(np.clip(np.rint(samples), -32768, 32767).astype("=i2").tobytes())
 
 
