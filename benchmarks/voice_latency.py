@@ -3,8 +3,8 @@
 A scripted agent asks the same question again and again; callers answer "yes", in turns after its end and over it. All
 is timed at the far end, in another process: a caller's first and last loud frame when they are given to the kernel,
 the agent's when the kernel has them at the caller's socket (its last frame that is not silence after an interruption,
-its first after an answer). The limits are absolute: they are what people wait for. In that of a reply, half a second
-is the pause after which a caller's turn counts as over.
+its first after an answer). The limits are absolute: they are what people wait for. In that of a reply, 400 ms are
+the pause after which a caller's turn counts as over.
 """
 
 import asyncio

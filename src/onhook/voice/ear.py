@@ -64,10 +64,10 @@ _OVER_AGENT = {
 _HYSTERESIS = 0.15
 """How much less sure the model may be within a turn."""
 
-_HANGOVER_MS = {AgentKind.CHAIN: 600}
+_HANGOVER_MS = {AgentKind.CHAIN: 600, AgentKind.SCRIPTED: 400}
 _USUAL_HANGOVER_MS = 500
-"""The pause that ends a turn. Free talk has longer ones than answers to a script; agents with a turn detection of
-their own only want to know."""
+"""The pause that ends a turn. Free talk has longer ones than answers to a script, which are a few words; agents with a
+turn detection of their own only want to know."""
 
 _BYTES_PER_MS = 8
 
