@@ -112,7 +112,7 @@ def environment(data_dir: Path) -> dict[str, str]:
 def server(data_dir: Path, sip_port: int) -> Iterator[Server]:
     """Run a node whose calls all go to the far end at `sip_port`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "onhook", "node", "--carrier", f"sip:127.0.0.1:{sip_port};transport=udp"],
+        [sys.executable, "-m", "onhook.node", "--carrier", f"sip:127.0.0.1:{sip_port};transport=udp"],
         env=environment(data_dir),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -60,7 +60,7 @@ class Supervisor:
         if not self._sandbox:
             return self._keep_node_alive([])
         port = free_port("127.0.0.1", *SIP_SOCKETS)
-        carrier = _start(["phone", "--port", str(port), "--quiet", "--supervised"], self._environment)
+        carrier = _start(["onhook", "phone", "--port", str(port), "--quiet", "--supervised"], self._environment)
         try:
             return self._keep_node_alive(["--carrier", f"sip:127.0.0.1:{port};transport=udp"])
         finally:
@@ -71,7 +71,7 @@ class Supervisor:
         has_lived = False  # What it has once started with was good; now the calls of its last life need it.
         while not self._stopping:
             started = time.monotonic()
-            self._node = node = _start(["node", *self._config, *arguments], self._environment)
+            self._node = node = _start(["onhook.node", *self._config, *arguments], self._environment)
             if self._stopping:
                 node.terminate()  # The signal came while the node was being started: `_stop` did not know it yet.
             code = node.wait()
@@ -121,10 +121,10 @@ def free_port(host: str, *kinds: socket.SocketKind) -> int:
     raise OSError(errno.EADDRINUSE, f"no free port at {host}")
 
 
-def _start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a child whose standard input is a pipe that we keep open as our sign of life."""
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Run a module with its arguments. Its standard input is a pipe that we keep open as our sign of life."""
     return subprocess.Popen(
-        [sys.executable, "-m", "onhook", *arguments],
+        [sys.executable, "-m", *command],
         env=environment,
         stdin=subprocess.PIPE,
         # A signal typed at the terminal reaches us alone; we hand it on.

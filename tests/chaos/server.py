@@ -27,7 +27,7 @@ POLL_S = 0.02
 
 
 class Server:
-    """A running `onhook serve` or `onhook node`, and a client of its API."""
+    """A running `onhook serve` or node alone, and a client of its API."""
 
     def __init__(self, directory: Path, process: asyncio.subprocess.Process, token: str) -> None:
         self.directory = directory
@@ -127,19 +127,17 @@ class Server:
 async def running_server(
     directory: Path,
     trunk_uri: str,
-    command: Sequence[str] = ("serve",),
+    command: Sequence[str] = ("onhook", "serve"),
     wrapper: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    module: str = "onhook",
 ) -> AsyncIterator[Server]:
-    """Run a server (`module`) on free ports with its trunk at `trunk_uri`, until the block is left."""
+    """Run a server (a module and its arguments) on free ports with its trunk at `trunk_uri` until the block is left."""
     token = await _provisioned(directory)
     with (directory / "stderr.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *wrapper,
             sys.executable,
             "-m",
-            module,
             *command,
             env=server_environment(directory, trunk_uri) | dict(environment or {}),
             stdin=asyncio.subprocess.PIPE,

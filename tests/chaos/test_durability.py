@@ -69,7 +69,7 @@ async def server(tmp_path: Path, carrier: GatedCarrier, shim: Path, disk: Disk) 
     environment = {"LD_PRELOAD": str(shim), "FSYNC_FAULT": str(disk.control)}
     data = tmp_path / "data"
     data.mkdir()
-    async with running_server(data, carrier.uri, ["node"], environment=environment) as server:
+    async with running_server(data, carrier.uri, ["onhook.node"], environment=environment) as server:
         yield server
 
 
@@ -95,7 +95,7 @@ async def test_a_lone_stop_is_flushed_to_disk_between_its_request_and_its_answer
     trace = tmp_path / "trace"
     calls = "trace=read,recvfrom,recvmsg,write,writev,sendto,sendmsg,sendmmsg,fsync,fdatasync"
     strace = [program("strace"), "-f", "-qq", "--seccomp-bpf", "-s", "100", "-e", calls, "-o", str(trace)]
-    async with running_server(tmp_path, carrier.uri, ["node"], wrapper=strace) as server:
+    async with running_server(tmp_path, carrier.uri, ["onhook.node"], wrapper=strace) as server:
         call_id = await answered(server)
         assert (await stop_by(server, "retell", call_id)).status_code == 204
         await carrier.free(2)

@@ -56,7 +56,7 @@ class Lives:
     @contextlib.asynccontextmanager
     async def dying_at(self, boundary: Boundary) -> AsyncIterator[Server]:
         """Run a node that dies at the boundary, and make sure that it has died of nothing else."""
-        async with self._life(boundary) as one:
+        async with self._running("tests.chaos.dying_node", boundary) as one:
             yield one
             async with asyncio.timeout(LIMIT_S):
                 assert await one.process.wait() == -signal.SIGKILL, one.log
@@ -64,17 +64,16 @@ class Lives:
     @contextlib.asynccontextmanager
     async def next(self) -> AsyncIterator[Server]:
         """Run the product's node; when it is ready nothing rings or talks any more, soon."""
-        async with running_server(self.directory, self.carrier.uri, ["node"], environment=self._environment) as one:
+        async with self._running("onhook.node") as one:
             await self.carrier.free(FREE_WITHIN_S)
             yield one
 
     def next_with_fast_timers(self) -> AbstractAsyncContextManager[Server]:
         """Run a node that gives up what is never answered after some seconds, and does not die."""
-        return self._life(Boundary.NOWHERE)
+        return self._running("tests.chaos.dying_node", Boundary.NOWHERE)
 
-    def _life(self, boundary: Boundary) -> AbstractAsyncContextManager[Server]:
-        module, uri = "tests.chaos.dying_node", self.carrier.uri
-        return running_server(self.directory, uri, [boundary], environment=self._environment, module=module)
+    def _running(self, *command: str) -> AbstractAsyncContextManager[Server]:
+        return running_server(self.directory, self.carrier.uri, command, environment=self._environment)
 
     def ends_told(self) -> Counter[str]:
         """Count the end events that webhooks have told, by call; one that was delivered twice counts once."""

@@ -49,9 +49,9 @@ async def test_no_committed_event_is_lost_and_first_attempts_keep_their_order(
         }
         under_way: Counter[str] = Counter()
         for _ in range(KILLS):
-            async with running_server(tmp_path, carrier.uri, ["node"], environment=environment) as server:
+            async with running_server(tmp_path, carrier.uri, ["onhook.node"], environment=environment) as server:
                 under_way += await _killed_under_load(server, chance)
-        async with running_server(tmp_path, carrier.uri, ["node"], environment=environment):
+        async with running_server(tmp_path, carrier.uri, ["onhook.node"], environment=environment):
             committed = _committed(tmp_path)
             await _all_through(tmp_path)
         _assert_delivered(receiver, committed, under_way)

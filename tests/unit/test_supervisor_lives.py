@@ -28,7 +28,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, directory: Path, codes: Iterable[in
     """Return the supervisor's exit code and how many lives its node had."""
     left, lives = iter(codes), []
 
-    def start(_arguments: list[str], _environment: dict[str, str]) -> Node:
+    def start(_command: list[str], _environment: dict[str, str]) -> Node:
         lives.append(Node(next(left)))
         return lives[-1]
 

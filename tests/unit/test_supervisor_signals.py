@@ -31,7 +31,7 @@ def supervise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[
     settings = Settings(data_dir=tmp_path, http_bind="127.0.0.1:1", sip_bind="127.0.0.1:1")
     supervisor = Supervisor(settings, None, sandbox=False)
 
-    def child(_arguments: list[str], _environment: dict[str, str]) -> Child:
+    def child(_command: list[str], _environment: dict[str, str]) -> Child:
         return start(supervisor)
 
     monkeypatch.setattr("onhook.supervisor._start", child)

@@ -1,7 +1,6 @@
-"""`onhook serve|phone|demo|doctor`, and the hidden `node` that the supervisor starts."""
+"""`onhook serve|phone|demo|doctor`."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +10,12 @@ import uvloop
 
 from onhook.cli.common import ConfigOption, DataOption, fail, settings_or_exit
 from onhook.cli.probes import busy_ports
-from onhook.settings import Settings
 from onhook.supervisor import CANNOT_START, Supervisor, leave_with_supervisor
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the application."""
     app.command()(serve)
-    app.command(hidden=True)(node)
     app.command()(phone)
     app.command()(demo)
     app.command()(doctor)
@@ -35,23 +32,6 @@ def serve(
     if busy:
         fail("\n        ".join(busy), CANNOT_START)
     raise typer.Exit(Supervisor(settings, config, sandbox=sandbox).run())
-
-
-def node(
-    carrier: str | None = typer.Option(None, help="SIP URI of the sandbox carrier."),
-    config: Path | None = ConfigOption,
-) -> None:
-    """Run one node under a supervisor."""
-    from onhook.server import NodeError, run_node  # noqa: PLC0415 (the supervisor stays light)
-    from onhook.store.secrets import SecretError  # noqa: PLC0415
-    from onhook.store.store import StoreError  # noqa: PLC0415
-
-    settings = settings_or_exit(config, None)
-    _log(settings)
-    try:
-        uvloop.run(run_node(settings, carrier))
-    except (NodeError, StoreError, SecretError, OSError) as error:
-        fail(str(error), CANNOT_START)
 
 
 def phone(
@@ -113,11 +93,3 @@ def doctor(data: Path | None = DataOption, config: Path | None = ConfigOption) -
         typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.part}: {finding.text}")
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
-
-
-def _log(settings: Settings) -> None:
-    if settings.log_level == "INFO":  # uvicorn's start and stop say nothing that ours do not
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
