@@ -21,6 +21,7 @@ from onhook.audit.sealer import Sealer
 from onhook.calls.causes import Cause, Reason
 from onhook.clock import Clock, SystemClock
 from onhook.control.bulk import BulkStopper
+from onhook.control.capacity import Capacity
 from onhook.control.dial import Dialer, trunk_of
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
@@ -97,6 +98,7 @@ class Node:
         journal = StoreJournal(self.store)
         self.engine = SipEngine(sip, journal, relay, self.clock, self.media, self._accounts.get)
         self.live = LiveCalls()
+        self.capacity = Capacity(self.live, settings.max_calls, lambda: self.media.is_late)
         self.ending = Ending(self.store, self.engine, self.clock, self.live)
         self.dial_blocks = DialBlocks(self.store, self.clock)
         self.bulk = BulkStopper(self.store, self.ending, self.dial_blocks, self.clock)
@@ -104,11 +106,11 @@ class Node:
         self.ending.on_end.append(self.ends.on_end)
         self.traces = otlp_traces(self.store, settings.otel_endpoint) if settings.otel_endpoint else None
         self.dialer = Dialer(
-            self.store, self.engine, self.clock, self.live, relay.on_event, secrets.decrypt, carrier_uri
+            self.store, self.engine, self.clock, self.live, self.capacity, relay.on_event, secrets.decrypt, carrier_uri
         )
         policy = DialPolicy(allow=settings.dial_allow, default_region=settings.default_region)
         self.bot_urls = BotUrls(settings.agent_url_allow, allow_private=carrier_uri is not None)
-        self.placer = Placer(self.store, self.clock, policy, self.dialer.start, self._check_agent)
+        self.placer = Placer(self.store, self.clock, policy, self.capacity, self.dialer.start, self._check_agent)
         self.timers = StopTimers(self.store, self.clock, self.ending)
         self.reconciler = Reconciler(
             self.store, self.engine, self.clock, self.live, self.ending, self.dialer, self.timers
@@ -163,7 +165,7 @@ class Node:
 
     async def ready(self) -> dict[str, str]:
         """Say what state each part is in (see `readiness`)."""
-        return await readiness(self.store, self.courier, self.agents)
+        return await readiness(self.store, self.courier, self.agents, self.capacity)
 
     async def open_agents(self) -> AgentPort:
         """Begin to start the agent processes, unless they are there; return where agents come from.
@@ -208,7 +210,7 @@ class Node:
             return trunk_of(record, self.secrets.decrypt)
 
         router = Router(self.store, self.peers, trunk, self._check_agent, self.settings.default_region)
-        return Inbound(self.store, self.engine, self.live, self.recorder, router)
+        return Inbound(self.store, self.engine, self.live, self.capacity, self.recorder, router)
 
     def _check_agent(self, agent: Agent) -> None:
         """Refuse an agent that could not be put on a call. Raises `DefinitionError`."""

@@ -40,6 +40,7 @@ class Settings(BaseModel):
     trunk_password: SecretStr | None = None
     trunk_inbound_username: str | None = None
     trunk_inbound_password: SecretStr | None = None
+    max_calls: int = Field(default=0, ge=0)
     stop_wait_ms: int = Field(default=1000, ge=0, le=30_000)
     secret_key: SecretStr | None = None
     dial_allow: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from onhook.calls.call import Call, Dialect
 from onhook.calls.causes import Cause
 from onhook.clock import Clock, SystemClock
 from onhook.control.bulk import BulkStopper
+from onhook.control.capacity import Capacity
 from onhook.control.dial import Dialer, trunk_of
 from onhook.control.dial_block import DialBlocks
 from onhook.control.end import Ending
@@ -122,6 +123,7 @@ class Rig:
         self.clock = clock or SystemClock()
         self.engine = FakeEngine(self.clock, SCRIPT)
         self.live = LiveCalls()
+        self.capacity = Capacity(self.live)
         self.ending = Ending(store, self.engine, self.clock, self.live)
         self.dial_blocks = DialBlocks(store, self.clock)
         self.bulk = BulkStopper(store, self.ending, self.dial_blocks, self.clock)
@@ -136,11 +138,13 @@ class Rig:
             lambda record: trunk_of(record, self.secrets.decrypt),
             lambda agent: definition_of(agent, None),
         )
-        self.inbound = Inbound(store, self.engine, self.live, self.recorder, router)
+        self.inbound = Inbound(store, self.engine, self.live, self.capacity, self.recorder, router)
         self.engine.report_to(Relay(self.recorder, self.inbound))
-        self.dialer = Dialer(store, self.engine, self.clock, self.live, self.recorder.on_event, self.secrets.decrypt)
+        self.dialer = Dialer(
+            store, self.engine, self.clock, self.live, self.capacity, self.recorder.on_event, self.secrets.decrypt
+        )
         self.placer = Placer(
-            store, self.clock, DialPolicy(), self.dialer.start, lambda agent: definition_of(agent, None)
+            store, self.clock, DialPolicy(), self.capacity, self.dialer.start, lambda agent: definition_of(agent, None)
         )
         self.registrar = Registrar(store, self.clock, lambda agent: definition_of(agent, None))
         self.transport = ScriptedTransport()

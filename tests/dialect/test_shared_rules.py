@@ -269,7 +269,7 @@ def test_every_refusal_has_an_answer_in_every_dialect() -> None:
     codes = {
         *("agent_unknown", "agent_inactive", "number_unknown", "number_unbound", "no_number", "no_trunk"),
         *("invalid_number", "emergency_number", "destination_not_allowed", "invalid_header"),
-        *("agent_invalid", "dialing_blocked"),
+        *("agent_invalid", "dialing_blocked", "no_capacity"),
     }
     tables = (talkover_errors.REFUSALS, anunzi_errors.REFUSALS, native_errors.REFUSALS)
     assert [set(table) for table in tables] == [codes] * 3

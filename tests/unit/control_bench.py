@@ -5,6 +5,7 @@ from typing import cast
 
 from onhook.calls.call import Call, Dialect
 from onhook.calls.causes import Cause, Reason
+from onhook.control.capacity import Capacity
 from onhook.control.dial import Dialer
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
@@ -27,17 +28,25 @@ class Bench:
     What fails or delays writes needs the store that is there unless another is given.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, max_calls: int = 0) -> None:
         self.clock = ManualClock()
         self.store = cast("MemoryStore", store or MemoryStore())
         self.engine = FakeEngine(self.clock)
         self.live = LiveCalls()
+        self.late = False
+        self.capacity = Capacity(self.live, max_calls, lambda: self.late)
         self.ending = Ending(self.store, self.engine, self.clock, self.live)
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s=212)
         self.dialer = Dialer(
-            self.store, self.engine, self.clock, self.live, self.recorder.on_event, lambda secret: secret
+            self.store,
+            self.engine,
+            self.clock,
+            self.live,
+            self.capacity,
+            self.recorder.on_event,
+            lambda secret: secret,
         )
-        self.placer = Placer(self.store, self.clock, DialPolicy(), self.dialer.start)
+        self.placer = Placer(self.store, self.clock, DialPolicy(), self.capacity, self.dialer.start)
         self.timers = StopTimers(self.store, self.clock, self.ending)
         self.reconciler = Reconciler(
             self.store, self.engine, self.clock, self.live, self.ending, self.dialer, self.timers

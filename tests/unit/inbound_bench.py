@@ -26,8 +26,8 @@ class InboundBench(Bench):
     `unfit` are agents that could not be put on a call.
     """
 
-    def __init__(self, store: MemoryStore | None = None, default_region: str | None = None) -> None:
-        super().__init__(store)
+    def __init__(self, store: MemoryStore | None = None, default_region: str | None = None, max_calls: int = 0) -> None:
+        super().__init__(store, max_calls)
         self.unfit: set[str] = set()
         self.peers = Peers(self.store, self.clock, _decrypt, self._resolve)
         self.hosts: dict[str, list[str]] = {}
@@ -35,7 +35,7 @@ class InboundBench(Bench):
         self.router = Router(
             self.store, self.peers, lambda record: trunk_of(record, _decrypt), self._check, default_region
         )
-        self.inbound = Inbound(self.store, self.engine, self.live, self.recorder, self.router)
+        self.inbound = Inbound(self.store, self.engine, self.live, self.capacity, self.recorder, self.router)
         self.registrar = Registrar(self.store, self.clock, self._check)
 
     async def open(self) -> "InboundBench":

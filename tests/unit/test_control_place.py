@@ -146,7 +146,7 @@ async def test_an_agent_that_cannot_be_put_on_a_call_is_refused_before_anything_
     def check(agent: Agent) -> None:
         raise DefinitionError(f"url: {agent.name} has no bot")
 
-    bench.placer = Placer(bench.store, bench.clock, DialPolicy(), bench.dialer.start, check)
+    bench.placer = Placer(bench.store, bench.clock, DialPolicy(), bench.capacity, bench.dialer.start, check)
     with pytest.raises(RefusedError, match="url: Ann has no bot") as refusal:
         await bench.placer.place(ORDER)
     assert refusal.value.code == "agent_invalid"

@@ -51,6 +51,7 @@ class Watched:
 
     def __init__(self, bench: Bench) -> None:
         self.store, self.clock, self.ending, self.live = bench.store, bench.clock, bench.ending, bench.live
+        self.capacity = bench.capacity
         self.ends = EndFigures()
         self.ending.on_end.append(self.ends.on_end)
         self.media = MediaPump(bench.clock)

@@ -207,6 +207,54 @@ async def test_a_late_tick_does_not_move_the_next(far: FarEnd) -> None:
     await pump.close()
 
 
+@pytest.mark.timing
+async def test_one_stall_is_no_lateness_but_seconds_of_late_ticks_are_and_pass() -> None:
+    clock = StallingClock()
+    pump = MediaPump(clock)
+    await pump.start()
+    open_session(pump)
+    clock.stall(2.0)
+    clock.advance(TICK)
+    assert not pump.is_late
+    seen = []
+    for _ in range(60):
+        clock.stall(0.15)
+        clock.advance(TICK)
+        seen.append(pump.is_late)
+    assert not seen[0]
+    assert seen[-1]
+    clock.advance(2.0)
+    assert pump.is_late, "what took seconds to come is not over with a few ticks in time"
+    clock.advance(8.0)
+    assert not pump.is_late
+    await pump.close()
+
+
+async def test_ticks_that_are_late_without_a_loss_are_not_lateness() -> None:
+    clock = StallingClock()
+    pump = MediaPump(clock)
+    await pump.start()
+    open_session(pump)
+    for _ in range(500):
+        clock.stall(0.05)
+        clock.advance(TICK)
+    assert not pump.is_late
+    await pump.close()
+
+
+async def test_a_pump_whose_last_session_is_gone_is_not_late() -> None:
+    clock = StallingClock()
+    pump = MediaPump(clock)
+    await pump.start()
+    session = open_session(pump)
+    clock.stall(10.0)
+    clock.advance(TICK)
+    assert pump.is_late
+    session.close()
+    assert not pump.is_late
+    await pump.close()
+
+
 async def test_the_system_clock_keeps_the_pace(far: FarEnd) -> None:
     pump = MediaPump(SystemClock())
     await pump.start()

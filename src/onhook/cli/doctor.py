@@ -22,11 +22,16 @@ async def examine(settings: Settings) -> list[Finding]:
     """Look at all that a server needs, changing nothing but an empty database."""
     trunks: list[TrunkRecord] = []
     return [
-        Finding("configuration", True, f"data in {settings.data_dir.absolute()}"),
+        _configuration(settings),
         *await _database(settings, trunks),
         *_server(settings),
         *_trunks(settings, trunks),
     ]
+
+
+def _configuration(settings: Settings) -> Finding:
+    limit = f"; no more than {settings.max_calls} calls at once" if settings.max_calls else ""
+    return Finding("configuration", True, f"data in {settings.data_dir.absolute()}{limit}")
 
 
 async def _database(settings: Settings, trunks: list[TrunkRecord]) -> list[Finding]:

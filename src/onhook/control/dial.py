@@ -8,6 +8,7 @@ from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Method, Proof, Result
 from onhook.clock import Clock
+from onhook.control.capacity import Capacity
 from onhook.control.live import LiveCalls
 from onhook.lines.engine import DialOrder, Engine, LegEnded, LegEvent, Trunk
 from onhook.store.secrets import SecretError
@@ -29,6 +30,7 @@ class Dialer:
         engine: Engine,
         clock: Clock,
         live: LiveCalls,
+        capacity: Capacity,
         report: Callable[[LegEvent], None],
         decrypt: Callable[[str], str],
         force_uri: str | None = None,
@@ -37,6 +39,7 @@ class Dialer:
         self._engine = engine
         self._clock = clock
         self._live = live
+        self._capacity = capacity
         self._report = report
         self._decrypt = decrypt
         self._force_uri = force_uri
@@ -55,12 +58,16 @@ class Dialer:
         task.add_done_callback(self._tasks.discard)
 
     async def start_scheduled(self, call: Call) -> None:
-        """Dial a call whose delay is over, unless it was stopped meanwhile. Raises `StoreError`."""
-        if self._closed:
+        """Dial a call whose delay is over, unless it was stopped meanwhile. Raises `StoreError`.
+
+        Without a seat it waits on: the next sweep finds it again.
+        """
+        if self._closed or self._capacity.shortage() is not None:
             return
-        now = self._clock.now_ms()
-        if await self._store.dial(call.id, now, now + call.ring_timeout_ms):
-            self.start(call)
+        with self._capacity.seat():
+            now = self._clock.now_ms()
+            if await self._store.dial(call.id, now, now + call.ring_timeout_ms):
+                self.start(call)
 
     async def started(self) -> None:
         """Wait until every call told to dial so far is with the engine."""

@@ -13,6 +13,7 @@ from onhook.calls.call import Call, EventType
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.selector import matches_new
 from onhook.calls.states import State
+from onhook.control.capacity import Capacity, NoSeatError
 from onhook.control.live import LiveCalls
 from onhook.control.progress import ProgressRecorder
 from onhook.control.routing import (
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 AWAY = Refusal(503, Cause("system", Reason.CARRIER_UNAVAILABLE, sip_status=503, q850=41))
 """Nothing can be written now, or the leg of an earlier try is not over."""
+NO_SEAT = Refusal(503, Cause("system", Reason.CARRIER_UNAVAILABLE, sip_status=503, q850=42))
+"""This node takes no more calls now."""
 LEAVING = Refusal(503, Cause("system", Reason.SHUTDOWN, sip_status=503))
 BLOCKED = Refusal(503, Cause("system", Reason.DIAL_BLOCKED, sip_status=503))
 
@@ -42,11 +45,18 @@ class Inbound:
     """Takes the calls of far ends. To be told of every event of the line."""
 
     def __init__(
-        self, store: Store, engine: Engine, live: LiveCalls, recorder: ProgressRecorder, router: Router
+        self,
+        store: Store,
+        engine: Engine,
+        live: LiveCalls,
+        capacity: Capacity,
+        recorder: ProgressRecorder,
+        router: Router,
     ) -> None:
         self._store = store
         self._engine = engine
         self._live = live
+        self._capacity = capacity
         self._recorder = recorder
         self._router = router
         self._undecided: set[str] = set()
@@ -93,9 +103,20 @@ class Inbound:
             return
         self._undecided.discard(incoming.call_id)
         if isinstance(found, Route):
+            found = self._with_seat(found)
+        if isinstance(found, Route):
             self._begin(found, incoming)
         else:
             self._refuse(incoming.call_id, found, incoming)
+
+    def _with_seat(self, route: Route) -> Route | Refusal:
+        """Return the route if its call, which is live in the same turn of the event loop, gets a seat."""
+        try:
+            self._capacity.check()
+        except NoSeatError as error:
+            logger.warning("a call is refused: %s", error)
+            return NO_SEAT
+        return route
 
     def _begin(self, route: Route, incoming: Incoming) -> None:
         """Give the leg its call's id, and enter the call before all that the line will report of it."""

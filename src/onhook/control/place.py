@@ -11,6 +11,7 @@ from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
 from onhook.calls.timer import CallTimer
 from onhook.clock import Clock
+from onhook.control.capacity import Capacity, NoSeatError
 from onhook.store.audit import Act
 from onhook.store.control_rules import blocking
 from onhook.store.records import DialBlock
@@ -47,7 +48,7 @@ class RefusedError(Exception):
 
     `code` is one of `agent_unknown`, `agent_inactive`, `number_unknown`, `number_unbound`, `no_number`,
     `no_trunk`, `invalid_number`, `emergency_number`, `destination_not_allowed`, `invalid_header`, `agent_invalid`,
-    `dialing_blocked`.
+    `dialing_blocked`, `no_capacity`.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -61,6 +62,13 @@ class DialingBlockedError(RefusedError):
     def __init__(self, block_id: str) -> None:
         super().__init__("dialing_blocked", f"Dialing is blocked: {block_id} must be released first")
         self.block_id = block_id
+
+
+class NoCapacityError(RefusedError):
+    """The node takes no more calls now; in some seconds it may (see `onhook.control.capacity`)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("no_capacity", message)
 
 
 class DialPolicy(msgspec.Struct, frozen=True):
@@ -118,12 +126,14 @@ class Placer:
         store: Store,
         clock: Clock,
         policy: DialPolicy,
+        capacity: Capacity,
         on_created: Callable[[Call], None],
         check_agent: Callable[[Agent], object] = lambda agent: agent,
     ) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy
+        self._capacity = capacity
         self._on_created = on_created
         self._check_agent = check_agent
 
@@ -152,12 +162,17 @@ class Placer:
 
     async def start(self, call: Call, by: Act | None = None, timer: CallTimer | None = None) -> Call:
         """Write a call that was prepared, and dial it or leave it to its time. Raises as `place`."""
-        try:
+        if call.state is not State.DIALING:
             await self._store.create_call(call, timer, by)
+            return call
+        try:
+            with self._capacity.seat():
+                await self._store.create_call(call, timer, by)
+                self._on_created(call)
+        except NoSeatError as error:
+            raise NoCapacityError(str(error)) from error
         except DialBlockedError as error:
             raise DialingBlockedError(error.block_id) from error
-        if call.state is State.DIALING:
-            self._on_created(call)
         return call
 
     async def check(self, order: PlaceOrder) -> None:
@@ -167,6 +182,10 @@ class Placer:
             block = blocking(await self._store.find(DialBlock, call.environment_id), call)
             if block is not None:
                 raise DialingBlockedError(block.id)
+            try:
+                self._capacity.check()
+            except NoSeatError as error:
+                raise NoCapacityError(str(error)) from error
 
     async def prepare(self, order: PlaceOrder) -> Call:
         """Return the call that an order means; nothing is written. Raises `RefusedError`, `StoreError`."""

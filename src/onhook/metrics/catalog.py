@@ -25,6 +25,12 @@ CATALOG: dict[str, Metric] = {
     # calls
     "onhook_calls": Metric("gauge", "Calls that are not ended, by state.", ("state",)),
     "onhook_legs": Metric("gauge", "Calls whose leg this process holds."),
+    "onhook_max_calls": Metric("gauge", "The most calls at once, as the setting `max_calls` has it; 0: no limit."),
+    "onhook_calls_refused_total": Metric(
+        "counter",
+        "New calls for which there was no room: `full` by `max_calls`, `late` while the audio of the others came late.",
+        ("shortage",),
+    ),
     "onhook_conversations": Metric("gauge", "Calls with an agent on the line that an agent process hosts."),
     "onhook_calls_ended_total": Metric(
         "counter", "Calls that ended, by outcome and by the reason of their cause.", ("outcome", "reason")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from onhook import __version__
 from onhook.calls.states import State
 from onhook.clock import Clock
+from onhook.control.capacity import SHORTAGES, Capacity
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
 from onhook.lines.media.pump import MediaPump
@@ -47,6 +48,7 @@ class Sources(Protocol):
     ending: Ending
     ends: EndFigures
     live: LiveCalls
+    capacity: Capacity
     media: MediaPump
     courier: "Courier"
     conversations: Conversations
@@ -125,6 +127,8 @@ def _calls(sources: Sources) -> Reading:
     ends = sources.ends
     return {
         "onhook_legs": _only(len(sources.live)),
+        "onhook_max_calls": _only(sources.capacity.max_calls),
+        "onhook_calls_refused_total": {(why,): sources.capacity.refused[why] for why in SHORTAGES},
         "onhook_conversations": _only(sources.conversations.live),
         "onhook_calls_ended_total": {(str(outcome), str(why)): count for (outcome, why), count in ends.ends.items()},
         "onhook_stops_total": {(str(why),): count for why, count in ends.stops.items()},

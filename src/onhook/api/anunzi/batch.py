@@ -64,7 +64,7 @@ async def create_batch_call(request: CallerRequest, body: CreateBatchCall) -> Ba
 
 @router.get("/get-concurrency")
 async def get_concurrency(request: CallerRequest) -> Concurrency:
-    """Say how many calls are on the line. There is no limit to tell of."""
+    """Say how many calls are on the line. There is no limit to tell of: `max_calls` is the whole server's."""
     caller = request.caller
     where = CallFilter(environment_id=caller.environment_id, states=IN_USE)
     return Concurrency(current_concurrency=await caller.store.count_calls(where))

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from onhook.api.anunzi.schemas import Error
 from onhook.api.errors import ApiError
+from onhook.control.capacity import RETRY_AFTER_S
 from onhook.control.place import RefusedError
 from onhook.store.scopes import Scope
 
@@ -35,6 +36,7 @@ REFUSALS: dict[str, int] = {
     "agent_unknown": 422,
     "number_unknown": 422,
     "dialing_blocked": 429,
+    "no_capacity": 429,
 }
 """Status of create-phone-call for each refusal."""
 
@@ -47,11 +49,13 @@ COMMON: dict[int | str, dict[str, Any]] = {
 }
 """What an operation may answer besides its success."""
 BLOCKED: dict[int | str, dict[str, Any]] = {429: {"model": Error}}
-"""What a create may answer besides: a dial block stands."""
+"""What a create may answer besides: a dial block stands, or the server takes no more calls now."""
 
 CREATES = ("/v2/create-phone-call", "/create-batch-call")
 NO_RETRY = {"x-should-retry": "false"}
 """Tells the SDKs, which send a request again after a 429 or 5xx, that this one would place calls twice, or none."""
+PAUSES = {"dialing_blocked": NO_RETRY, "no_capacity": {"Retry-After": str(RETRY_AFTER_S)}}
+"""What a 429 tells of trying again: a dial block must be released first, room for a call may soon be there."""
 
 
 class AnunziWording:
@@ -86,4 +90,4 @@ def refused(error: RefusedError) -> ApiError:
     """Return create-phone-call's error for a call that was not placed."""
     status = REFUSALS[error.code]
     answer = failure(status, None if status == 422 else str(error))
-    return answer.with_headers(NO_RETRY) if status == 429 else answer
+    return answer.with_headers(PAUSES.get(error.code, {}))

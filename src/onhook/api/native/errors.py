@@ -10,6 +10,7 @@ from starlette.requests import Request
 from onhook.agents.definition import DefinitionError
 from onhook.api.errors import ApiError
 from onhook.api.native.schemas import Problem
+from onhook.control.capacity import RETRY_AFTER_S
 from onhook.control.place import DialingBlockedError, RefusedError
 from onhook.store.scopes import Scope
 
@@ -39,6 +40,7 @@ REFUSALS: dict[str, int] = {
     "invalid_header": 422,
     "agent_invalid": 422,
     "dialing_blocked": 429,
+    "no_capacity": 429,
 }
 """Status for each refusal to place a call; the problem's `code` is the refusal's own."""
 
@@ -114,4 +116,5 @@ def refused(error: RefusedError) -> ApiError:
     if isinstance(error, DialingBlockedError):
         blocked = problem(429, str(error), code=error.code, dial_block_id=error.block_id)
         return blocked.with_headers({"x-should-retry": "false"})
-    return problem(REFUSALS[error.code], str(error), code=error.code)
+    answer = problem(REFUSALS[error.code], str(error), code=error.code)
+    return answer.with_headers({"Retry-After": str(RETRY_AFTER_S)}) if error.code == "no_capacity" else answer

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from onhook.api.errors import ApiError
 from onhook.api.limits import ALLOWANCE, Allowance
 from onhook.api.talkover.laravel import INVALID_DATA, errors_by_field, is_missing
+from onhook.control.capacity import RETRY_AFTER_S
 from onhook.control.place import RefusedError
 from onhook.store.scopes import Scope
 
@@ -68,6 +69,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "invalid_header": (400, "AGENT_INACTIVE"),
     "agent_invalid": (400, "AGENT_INACTIVE"),
     "dialing_blocked": (429, "DIALING_BLOCKED"),
+    "no_capacity": (429, "RATE_LIMIT_EXCEEDED"),
 }
 """Status and code of make-call for each refusal. An agent that cannot dial out counts as inactive: the contract
 has no nearer code, and the message says what is missing. `DIALING_BLOCKED` is ours: a dial block stands."""
@@ -156,6 +158,9 @@ def refused(error: RefusedError, agent_id: str, to: str) -> ApiError:
     status, code = REFUSALS[error.code]
     if code == "INVALID_PHONE_NUMBER":
         return invalid_number(to, str(error))
+    if error.code == "no_capacity":
+        busy = coded(status, code, str(error), {"retry_after": RETRY_AFTER_S})
+        return busy.with_headers({"Retry-After": str(RETRY_AFTER_S)})
     answer = coded(status, code, str(error), {"agent_id": agent_id})
     return answer.with_headers(NO_RETRY) if status == 429 else answer
 

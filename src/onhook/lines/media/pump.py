@@ -17,6 +17,9 @@ from onhook.metrics.histogram import TICK_BOUNDS_S, Histogram
 MAX_CATCH_UP = 3
 """Packets per session that one late tick may send; older ticks are skipped, not burst."""
 
+LATENESS_MEMORY_TICKS = 250
+"""Ticks, 5 s, over which it is judged whether the audio is late on end: one stall is none's fault, and soon over."""
+
 _FRAME_S = FRAME_MS / 1000
 _EPHEMERAL_TRIES = 64
 _EXPEDITED_FORWARDING = 46 << 2
@@ -40,12 +43,18 @@ class MediaPump:
         self._deadline = 0.0
         self.lateness = Histogram(TICK_BOUNDS_S)
         """How late each tick came, in seconds: what the event loop does to the audio."""
+        self._late_share = 0.0
         self._sent = self._received = 0
 
     @property
     def live_sessions(self) -> int:
         """How many sessions are open."""
         return len(self._sessions)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether for seconds most of the time was lost to ticks so late that packets were skipped."""
+        return self._late_share > 0.5
 
     def packets(self) -> tuple[int, int]:
         """Return how many RTP packets were sent and received by all sessions there ever were."""
@@ -81,6 +90,7 @@ class MediaPump:
         self._deadline += due * _FRAME_S
         self._timer = self._clock.call_later(due * _FRAME_S - late, self._tick)
         sent = min(due, MAX_CATCH_UP)
+        self._late_share += min(1.0, due / LATENESS_MEMORY_TICKS) * ((due > sent) - self._late_share)
         now_ms = self._clock.now_ms()
         for session in tuple(self._sessions):
             session.tick(sent, due - sent, now_ms)
@@ -97,6 +107,7 @@ class MediaPump:
         if not self._sessions and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._late_share = 0.0
 
     def _bind(self) -> socket.socket:
         if not self._ports:

@@ -1,0 +1,70 @@
+"""A create for which there is no room: 429 with Retry-After in the words of each dialect, nothing written."""
+
+import httpx
+import pytest
+import retell
+from tests.dialect.conftest import BASE_URL, Rig
+
+from onhook.control.capacity import RETRY_AFTER_S
+from onhook.store.store import CallFilter
+
+pytestmark = pytest.mark.dialect
+
+TO = "+12025550100"
+FULL = "This server takes no more than 1 calls at once"
+
+
+async def creates(rig: Rig, client: httpx.AsyncClient) -> dict[str, httpx.Response]:
+    agent_id, number = rig.mine.agent_id, rig.mine.number
+    tasks = {"from_number": number, "tasks": [{"to_number": TO}]}
+    return {
+        "talkover": await client.post(f"/api/v1/agents/{agent_id}/call", json={"to": TO}),
+        "anunzi": await client.post("/v2/create-phone-call", json={"from_number": number, "to_number": TO}),
+        "batch": await client.post("/create-batch-call", json=tasks),
+        "native": await client.post("/v1/calls", json={"to_number": TO, "agent_id": agent_id}),
+    }
+
+
+async def test_each_dialect_refuses_in_its_own_shape_and_writes_nothing(rig: Rig, client: httpx.AsyncClient) -> None:
+    rig.capacity.max_calls = 1
+    await rig.call()
+    answers = await creates(rig, client)
+
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 429)
+    assert {answer.headers["retry-after"] for answer in answers.values()} == {str(RETRY_AFTER_S)}
+    assert not any("x-should-retry" in answer.headers for answer in answers.values())
+    assert answers["talkover"].json() == {
+        "error": {"code": "RATE_LIMIT_EXCEEDED", "message": FULL, "details": {"retry_after": RETRY_AFTER_S}}
+    }
+    assert answers["anunzi"].json() == answers["batch"].json() == {"status": "error", "message": FULL}
+    problem = answers["native"].json()
+    assert answers["native"].headers["content-type"] == "application/problem+json"
+    assert (problem["status"], problem["code"], problem["detail"]) == (429, "no_capacity", FULL)
+    assert await rig.store.count_calls(CallFilter()) == 1
+
+
+async def test_a_stop_makes_room_and_the_same_request_is_carried_out(rig: Rig, client: httpx.AsyncClient) -> None:
+    rig.capacity.max_calls = 1
+    call = await rig.call()
+    body, once = {"to_number": TO, "agent_id": rig.mine.agent_id}, {"Idempotency-Key": "again"}
+    refused = await client.post("/v1/calls", json=body, headers=once)
+    stopped = await client.post(f"/v1/calls/{call.id}/stop", json={})
+    made = await client.post("/v1/calls", json=body, headers=once)
+
+    assert (refused.status_code, stopped.status_code, made.status_code) == (429, 200, 201)
+
+
+async def test_calls_for_later_are_taken(rig: Rig, client: httpx.AsyncClient) -> None:
+    rig.capacity.max_calls = 1
+    await rig.call()
+    path = f"/api/v1/agents/{rig.mine.agent_id}/call"
+    assert (await client.post(path, json={"to": TO, "delay_seconds": 60})).status_code == 200
+
+
+async def test_retells_own_sdk_tells_it_as_a_rate_limit(rig: Rig) -> None:
+    rig.capacity.max_calls = 1
+    await rig.call()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(rig.app()), base_url=BASE_URL) as http:
+        sdk = retell.AsyncRetell(api_key=rig.mine.token, base_url=BASE_URL, http_client=http, max_retries=0)
+        with pytest.raises(retell.RateLimitError):
+            await sdk.call.create_phone_call(from_number=rig.mine.number, to_number=TO)
