@@ -41,7 +41,7 @@ class Site:
     rig: Rig
     port: int
     call: Call
-    database: Path
+    database: sqlite3.Connection
 
     def head(self, method: str, path: str, *lines: str, token: str | None = None) -> bytes:
         """Return a request's head with a good token, or with `token`."""
@@ -67,10 +67,11 @@ class Site:
             writer.close()
         return Answer(0, {}, b"")
 
-    def tables(self) -> list[str]:
-        """Return every row of every table."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            return [line for line in db.iterdump() if not line.startswith('INSERT INTO "heartbeat"')]
+    def tables(self) -> dict[str, list[tuple[object, ...]]]:
+        """Return every row of every table but the heartbeat's, by table, and the schema."""
+        names = [name for (name,) in self.database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        read = ["sqlite_schema", *(name for name in names if name != "heartbeat")]
+        return {name: self.database.execute(f'SELECT * FROM "{name}"').fetchall() for name in read}
 
     async def quiet(self) -> None:
         """Wait until nothing is being dialled or written."""
@@ -92,9 +93,10 @@ async def site(tmp_path: Path, patience_s: float = 10.0) -> AsyncIterator[Site]:
     rig = Rig(SqliteStore(database))
     await rig.start()
     async with HttpServer(rig.app(), "127.0.0.1", 0, slow_client_s=patience_s) as server:
-        opened = Site(rig, server.port, await rig.call(), database)
-        yield opened
-        await opened.assert_alive()
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
+            opened = Site(rig, server.port, await rig.call(), reader)
+            yield opened
+            await opened.assert_alive()
     await rig.recorder.drained()
     await rig.store.close()
 
