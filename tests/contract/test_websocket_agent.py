@@ -24,7 +24,7 @@ from onhook.agents.send_queue import MAX_OTHERS
 from onhook.agents.twilio import call_sid
 from onhook.agents.websocket import MAX_MALFORMED, MAX_MARK, MAX_MESSAGE, WebsocketAgent
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timing]
 
 SECRETS = {"account_sid": "AC" + "0" * 32, "auth_token": "key_secret"}
 CALL_ID = "call_0123456789abcdef0123456789a"

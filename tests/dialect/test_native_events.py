@@ -277,6 +277,7 @@ async def test_there_are_only_so_many_streams(memory_rig: Rig) -> None:
             pass
 
 
+@pytest.mark.timing
 async def test_streams_end_when_the_server_stops(memory_rig: Rig) -> None:
     streams = Streams()
     async with contextlib.AsyncExitStack() as stack:

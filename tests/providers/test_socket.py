@@ -12,7 +12,7 @@ from onhook.agents.pace import BURST, PER_MESSAGE, RATE
 from onhook.agents.providers.deadlines import USUAL
 from onhook.agents.providers.websocket import ProviderSocket
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timing]
 
 FLOOD_S = 0.5
 

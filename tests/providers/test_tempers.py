@@ -15,7 +15,7 @@ from onhook.agents.agent import STOP_LIMIT_S, Agent, AgentError
 from onhook.agents.messages import Speech
 from onhook.agents.providers.deadlines import USUAL
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timing]
 
 CLOSE_LIMIT_S = 0.6
 OURS = ("/onhook/agents/", "/websockets/", "/aiohttp/client", "/aiohttp/connector")

@@ -207,6 +207,7 @@ def test_a_flush_and_a_clear_echo_the_marks_as_cleared_in_their_order() -> None:
     assert playout.echoes == []
 
 
+@pytest.mark.timing
 def test_a_clear_takes_no_longer_for_five_minutes_than_for_nothing() -> None:
     def quickest_us(frames: int) -> float:
         took = []
