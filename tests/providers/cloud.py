@@ -12,7 +12,7 @@ import socket as sockets
 import wave
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import WSMsgType, web
 from tests.providers.watch import Watch, Watched
@@ -38,6 +38,13 @@ class Temper(StrEnum):
     """Resets the connection in the middle."""
 
 
+class Fault(NamedTuple):
+    """What befalls one request before any byte of its answer: a refusal, or a reset where `status` is None."""
+
+    status: int | None
+    retry_after: str | None = None
+
+
 REFUSALS = {Temper.UNAUTHORIZED: 401, Temper.THROTTLED: 429, Temper.BROKEN: 500}
 LOSSES = frozenset({*REFUSALS, Temper.CUT, Temper.HALF_DEAD})
 """Tempers in which nothing can be done with a provider."""
@@ -61,6 +68,10 @@ class Cloud:
         self.holds.set()
         self.received: list[tuple[str, Any]] = []
         """What came: path and body or event."""
+        self.faults: dict[str, list[Fault | None]] = {}
+        """What befalls the next requests for a path that begins so; None is nothing."""
+        self.asked: list[str] = []
+        """The paths of all requests."""
         self.headers: dict[str, dict[str, str]] = {}
         self.watch = Watch()
         self._changed = asyncio.Event()
@@ -119,9 +130,13 @@ class Cloud:
         """Wait until so many bodies or events of this name came; return the last."""
         async with asyncio.timeout(3):
             while len(self.of(path)) < count:
-                self._changed.clear()
-                await self._changed.wait()
+                await self.changed()
         return self.of(path)[count - 1]
+
+    async def changed(self) -> None:
+        """Wait until something more has come."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def of(self, name: str) -> list[Any]:
         """Return what came of this name."""
@@ -134,10 +149,16 @@ class Cloud:
         assert request.transport is not None
         self.watch.add(request.transport, request.path)
         self.headers[request.path] = dict(request.headers)
-        if self.temper is Temper.CUT:
+        self.asked.append(request.path)
+        fault = self._next_fault(request.path)
+        if self.temper is Temper.CUT or fault == Fault(None):
             self._note(request.path, None)
             self._abort(request)
             await asyncio.Event().wait()
+        if fault is not None:
+            self._note(request.path, None)
+            headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+            return web.Response(status=fault.status or 0, headers=headers)
         if self.temper is Temper.HALF_DEAD:
             self._note(request.path, None)
             request.transport.pause_reading()
@@ -147,6 +168,10 @@ class Cloud:
             return web.Response(status=REFUSALS[self.temper], text='{"error": "Incorrect API key: sk-secret"}')
         response: web.StreamResponse = await handler(request)
         return response
+
+    def _next_fault(self, path: str) -> Fault | None:
+        waiting = next((faults for begin, faults in self.faults.items() if path.startswith(begin)), [])
+        return waiting.pop(0) if waiting else None
 
     def _abort(self, request: web.Request) -> None:
         if request.transport is not None:

@@ -165,6 +165,7 @@ class ChainAgent(QuietAgent):
 
     def _begin(self, answer: Coroutine[Any, Any, None]) -> None:
         self._give_up()
+        self._dialogue.begin_turn()
         task = asyncio.create_task(answer)
         self._answer_task = task
         self._tasks.add(task)

@@ -30,6 +30,7 @@ class Dialogue:
         self._toolbox = tools.Toolbox(call, media)
         self._speaking = Speaking[int](media)  # tagged with the place in the history
         self._history = [Message("system", tools.instructions(call))]
+        self._may_retry = True  # nobody waits in the middle of a sentence for a provider that is asked once more
 
     @property
     def has_begun(self) -> bool:
@@ -44,6 +45,10 @@ class Dialogue:
     def on_mark(self, name: str, *, cleared: bool) -> None:
         """Take the echo of a mark."""
         self._speaking.on_mark(name, cleared=cleared)
+
+    def begin_turn(self) -> None:
+        """Begin to answer: nothing of it has been heard."""
+        self._may_retry = True
 
     def note(self, text: str) -> None:
         """Enter what the line has to tell."""
@@ -89,7 +94,7 @@ class Dialogue:
             asked.append(Message("system", order))
         self._history.append(Message("assistant", ""))
         sentences, calls = Sentences(), list[ToolCall]()
-        async with aclosing(self._links.chat.answer(asked, self._toolbox.tools)) as parts:
+        async with aclosing(self._links.chat.answer(asked, self._toolbox.tools, retry=self._may_retry)) as parts:
             async for part in parts:
                 if isinstance(part, ToolCall):
                     calls.append(part)
@@ -104,8 +109,9 @@ class Dialogue:
         message = self._history[place]
         self._history[place] = msgspec.structs.replace(message, content=f"{message.content} {text}".strip())
         self._speaking.begin(place, text)
-        async with aclosing(self._links.voice.speak(text)) as audio:
+        async with aclosing(self._links.voice.speak(text, retry=self._may_retry)) as audio:
             async for mulaw in audio:
+                self._may_retry = False
                 self._speaking.play(mulaw)
         self._speaking.end()
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from onhook.agents.providers.deadlines import Limits, paced
 from onhook.agents.providers.environment import ELEVENLABS
-from onhook.agents.providers.http import ProviderHttp
+from onhook.agents.providers.http import ProviderHttp, Request
 
 USUAL_VOICE = "JBFqnCBsd6RMkjVDRZzb"
 USUAL_MODEL = "eleven_flash_v2_5"
@@ -28,14 +28,13 @@ class ElevenLabsVoice:
             self._body["voice_settings"] = {"speed": min(max(speed, SPEEDS[0]), SPEEDS[1])}
         self._limits = limits
 
-    def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+    def speak(self, text: str, *, retry: bool) -> AsyncGenerator[bytes, None]:
         """See `TextToSpeech`."""
-        return paced(self._stream(text), ELEVENLABS.name, self._limits)
+        headers, body = {"xi-api-key": ELEVENLABS.key()}, {**self._body, "text": text}
+        request = Request(ELEVENLABS.name, ELEVENLABS.url(self._path), headers, json=body)
+        return paced(self._stream(request, retry), ELEVENLABS.name, self._limits)
 
-    async def _stream(self, text: str) -> AsyncGenerator[bytes, None]:
-        headers = {"xi-api-key": ELEVENLABS.key()}
-        url = ELEVENLABS.url(self._path)
-        body = {**self._body, "text": text}
-        async with self._http.post(ELEVENLABS.name, url, headers, json=body) as answer:
+    async def _stream(self, request: Request, retry: bool) -> AsyncGenerator[bytes, None]:
+        async with self._http.post(request, retry=retry) as answer:
             async for chunk in answer.content.iter_any():
                 yield chunk

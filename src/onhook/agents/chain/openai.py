@@ -20,7 +20,7 @@ from onhook.agents.chain.parts import FunctionCall, Heard, Message, OnHeard, OnL
 from onhook.agents.messages import Speech
 from onhook.agents.providers.deadlines import Limits, paced
 from onhook.agents.providers.environment import OPENAI, ProviderError
-from onhook.agents.providers.http import ProviderHttp
+from onhook.agents.providers.http import ProviderHttp, Request
 from onhook.agents.tools import Tool
 from onhook.lines.media.g711 import mulaw_to_linear
 
@@ -87,18 +87,23 @@ class OpenAIEar:
             task.cancel()
 
     async def _transcribe(self, mulaw: bytes) -> None:
-        form = aiohttp.FormData({"model": self._model, "language": self._language, "response_format": "json"})
-        form.add_field("file", _wav(mulaw), filename="turn.wav", content_type="audio/wav")
+        wav = _wav(mulaw)
         try:
             async with asyncio.timeout(self._limits.first):
                 url = OPENAI.url("/audio/transcriptions")
-                async with self._http.post(OPENAI.name, url, _authorization(), form=form) as answer:
+                request = Request(OPENAI.name, url, _authorization(), form=lambda: self._form(wav))
+                async with self._http.post(request) as answer:
                     text = msgspec.json.decode(await answer.read(), type=_Transcription).text
         except TimeoutError as error:
             raise ProviderError(f"{OPENAI.name} did not transcribe in {self._limits.first:g} s") from error
         except msgspec.DecodeError as error:
             raise ProviderError(f"{OPENAI.name} sent what is no transcription") from error
         self._on_heard(Heard(text.strip()))
+
+    def _form(self, wav: bytes) -> aiohttp.FormData:
+        form = aiohttp.FormData({"model": self._model, "language": self._language, "response_format": "json"})
+        form.add_field("file", wav, filename="turn.wav", content_type="audio/wav")
+        return form
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -151,11 +156,13 @@ class OpenAIChat:
             self._body["temperature"] = temperature
         self._limits = limits
 
-    async def answer(self, history: Sequence[Message], tools: Sequence[Tool]) -> AsyncGenerator[str | ToolCall, None]:
+    async def answer(
+        self, history: Sequence[Message], tools: Sequence[Tool], *, retry: bool
+    ) -> AsyncGenerator[str | ToolCall, None]:
         """See `Chat`."""
         calls: dict[int, tuple[str, str, str]] = {}
         is_finished = False
-        async with aclosing(paced(self._stream(history, tools), OPENAI.name, self._limits)) as stream:
+        async with aclosing(paced(self._stream(history, tools, retry), OPENAI.name, self._limits)) as stream:
             async for choice in stream:
                 for part in choice.delta.tool_calls or ():
                     calls[part.index] = _joined(calls.get(part.index, ("", "", "")), part)
@@ -167,12 +174,14 @@ class OpenAIChat:
         for call_id, name, arguments in calls.values():
             yield ToolCall(call_id, FunctionCall(name, arguments))
 
-    async def _stream(self, history: Sequence[Message], tools: Sequence[Tool]) -> AsyncGenerator[_Choice, None]:
+    async def _stream(
+        self, history: Sequence[Message], tools: Sequence[Tool], retry: bool
+    ) -> AsyncGenerator[_Choice, None]:
         functions = [{"type": "function", "function": tool._asdict()} for tool in tools]
         body = {**self._body, "messages": msgspec.to_builtins(history)} | ({"tools": functions} if functions else {})
-        url = OPENAI.url("/chat/completions")
+        request = Request(OPENAI.name, OPENAI.url("/chat/completions"), _authorization(), json=body)
         try:
-            async with self._http.post(OPENAI.name, url, _authorization(), json=body) as answer:
+            async with self._http.post(request, retry=retry) as answer:
                 async for line in answer.content:  # server-sent events, each on one line
                     data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
                     if data == b"[DONE]":
@@ -199,12 +208,14 @@ class OpenAIVoice:
             self._body["speed"] = min(max(speed, SPEEDS[0]), SPEEDS[1])
         self._limits = limits
 
-    def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+    def speak(self, text: str, *, retry: bool) -> AsyncGenerator[bytes, None]:
         """See `TextToSpeech`."""
-        return paced(self._stream(text), OPENAI.name, self._limits)
+        body = {**self._body, "input": text}
+        request = Request(OPENAI.name, OPENAI.url("/audio/speech"), _authorization(), json=body)
+        return paced(self._stream(request, retry), OPENAI.name, self._limits)
 
-    async def _stream(self, text: str) -> AsyncGenerator[bytes, None]:
-        url, body, down = OPENAI.url("/audio/speech"), {**self._body, "input": text}, Downsampler()
-        async with self._http.post(OPENAI.name, url, _authorization(), json=body) as answer:
+    async def _stream(self, request: Request, retry: bool) -> AsyncGenerator[bytes, None]:
+        down = Downsampler()
+        async with self._http.post(request, retry=retry) as answer:
             async for chunk in answer.content.iter_any():
                 yield down.add(chunk)

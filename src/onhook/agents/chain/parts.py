@@ -71,14 +71,19 @@ class SpeechToText(Protocol):
 class Chat(Protocol):
     """Finds the answer."""
 
-    def answer(self, history: Sequence[Message], tools: Sequence[Tool]) -> AsyncGenerator[str | ToolCall, None]:
-        """Stream an answer: pieces of text, then the tool calls. Raises `ProviderError`."""
+    def answer(
+        self, history: Sequence[Message], tools: Sequence[Tool], *, retry: bool
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        """Stream an answer: pieces of text, then the tool calls. Raises `ProviderError`.
+
+        With `retry` the provider may be asked once more, before its answer has begun.
+        """
         ...
 
 
 class TextToSpeech(Protocol):
     """Speaks."""
 
-    def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        """Stream `text` as mu-law at 8 kHz, in pieces of any length. Raises `ProviderError`."""
+    def speak(self, text: str, *, retry: bool) -> AsyncGenerator[bytes, None]:
+        """Stream `text` as mu-law at 8 kHz, in pieces of any length. Raises `ProviderError`. `retry`: see `Chat`."""
         ...

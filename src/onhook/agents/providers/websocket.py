@@ -12,11 +12,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from onhook.agents.pace import Pace
 from onhook.agents.providers.deadlines import Limits
 from onhook.agents.providers.environment import ProviderError
+from onhook.agents.providers.retries import PAUSE_S, pause_after
 from onhook.agents.providers.sockets import abort_transport
 
 MAX_WAITING = 500
 """Messages that wait to be sent at most: ten seconds of audio. A provider that is so far behind is stuck."""
 
+log = logging.getLogger(__name__)
 _QUIET = logging.getLogger(f"{__name__}.wire")
 _QUIET.setLevel(logging.WARNING)  # the library's debug log would show keys and every message
 
@@ -38,8 +40,8 @@ class ProviderSocket:
         self._is_over = False
 
     async def open(self, url: str, headers: Mapping[str, str]) -> None:
-        """Connect. Raises `ProviderError`, also when `close` or `abort` come first."""
-        self._opening = asyncio.create_task(self._connect(url, headers))
+        """Connect, at the second try where that may help. Raises `ProviderError`, also when `close` or `abort` come."""
+        self._opening = asyncio.create_task(self._connect_in_time(url, headers))
         try:
             connection = await self._opening
         except asyncio.CancelledError:
@@ -48,6 +50,8 @@ class ProviderSocket:
             raise ProviderError(f"{self._who}: stopped while connecting") from None
         except InvalidStatus as error:
             raise ProviderError(f"{self._who} refused: HTTP {error.response.status_code}") from error
+        except TimeoutError as error:
+            raise ProviderError(f"{self._who} cannot be reached in {self._limits.connect:g} s") from error
         except (OSError, WebSocketException) as error:
             raise ProviderError(f"{self._who} cannot be reached: {error}") from error
         if self._is_over:
@@ -85,6 +89,18 @@ class ProviderSocket:
         if self._connection is not None:
             abort_transport(self._connection.transport)
 
+    async def _connect_in_time(self, url: str, headers: Mapping[str, str]) -> ClientConnection:
+        async with asyncio.timeout(self._limits.connect):
+            try:
+                return await self._connect(url, headers)
+            except (OSError, WebSocketException) as error:
+                pause = _pause_after(error)
+                if pause is None:
+                    raise
+                log.warning("%s: %s; it is tried once more in %g s", self._who, type(error).__name__, pause)
+            await asyncio.sleep(pause)
+            return await self._connect(url, headers)
+
     async def _connect(self, url: str, headers: Mapping[str, str]) -> ClientConnection:
         return await connect(
             url,
@@ -92,7 +108,7 @@ class ProviderSocket:
             ssl=_tls() if url.startswith("wss:") else None,
             user_agent_header="onhook",
             compression=None,
-            open_timeout=self._limits.connect,
+            open_timeout=None,
             close_timeout=self._limits.close,
             ping_interval=self._limits.stall,
             ping_timeout=self._limits.stall,
@@ -138,6 +154,15 @@ class ProviderSocket:
         if not self._is_over:
             self.abort()
             self._on_lost(error)
+
+
+def _pause_after(error: Exception) -> float | None:
+    """Return when to try again after an error before the connection was accepted, None when that is of no use."""
+    if isinstance(error, InvalidStatus):
+        told = error.response.headers.get_all("Retry-After")
+        return pause_after(error.response.status_code, told[0] if told else None)
+    is_lost = isinstance(error, OSError) or isinstance(error.__cause__, EOFError)
+    return PAUSE_S if is_lost and not isinstance(error, ssl.SSLError | TimeoutError) else None
 
 
 @functools.cache
