@@ -80,6 +80,10 @@ class Session:
     def __init__(self, number: int, listener: AgentListener, process: "AgentProcess | None") -> None:
         self.number = number
         self.stopped = False
+        self.stop_ping = 0
+        """Which ping was sent behind the order to stop: once it is answered, the order has been read."""
+        self.overdue = False
+        """It should be gone, and its process has not read yet that it should."""
         self._listener = listener
         self._process = process
         self._epoch = 0
@@ -152,6 +156,7 @@ class AgentProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._verdict: str | None = None
         self._heard = 0
+        self._pings = self._pongs = 0
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
 
@@ -219,7 +224,7 @@ class AgentProcess:
         if not self.ready:  # It has not begun to do anything for this call.
             self._loop.call_soon(self._end, session, Gone(clean=True))
             return
-        self.send(encode(FrameKind.PING))
+        session.stop_ping = self._ping()
         self._loop.call_later(STOP_LIMIT_S, self._judge_silence, session, self._heard)
 
     def leave(self) -> None:
@@ -246,6 +251,7 @@ class AgentProcess:
         match frame.kind:
             case FrameKind.PONG:
                 self.unanswered = 0
+                self._pongs += 1
             case FrameKind.HELLO:
                 self.components = read_hello(frame.payload).components
                 self.ready = True
@@ -288,7 +294,13 @@ class AgentProcess:
             self.kill("it hangs")
             return
         self.unanswered += 1
+        self._ping()
+
+    def _ping(self) -> int:
+        """Ask for a sign of life; return which ping it is. They are answered in order."""
+        self._pings += 1
         self.send(encode(FrameKind.PING))
+        return self._pings
 
     def _judge_silence(self, session: Session, heard: int) -> None:
         """Kill a process that has not said a word since it was to stop an agent, unless others talk on it."""
@@ -300,8 +312,19 @@ class AgentProcess:
             self._loop.call_later(GONE_GRACE_S, self._judge_leak, session)
 
     def _judge_leak(self, session: Session) -> None:
-        """Count an agent of which nobody knows whether it is gone; the pulse decides about its process."""
+        """Count an agent that has not reported its end, though its process has long read that it is to stop.
+
+        A process that is busy is given time to read it. Whether it hangs is for its pulse to say.
+        """
         if session.number not in self.calls:
+            return
+        if self._pongs < session.stop_ping:
+            session.overdue = True
+            self._loop.call_later(GONE_GRACE_S, self._judge_leak, session)
+            return
+        if session.overdue:
+            session.overdue = False
+            self._loop.call_later(STOP_LIMIT_S + GONE_GRACE_S, self._judge_leak, session)
             return
         self._counters.leaks += 1
         log.warning("an agent on process %s did not report its end", self.pid)
@@ -325,6 +348,7 @@ class AgentProcess:
         self._link.abort()
         for session in list(self.calls.values()):
             if session.stopped:
+                self._counters.leaks += session.overdue
                 self._end(session, Gone(clean=False))
             else:
                 self._counters.lost += 1

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 
 from onhook.agents.agent import AgentError, CallMedia, QuietAgent
 from onhook.agents.belongings import shared
@@ -79,6 +80,16 @@ class StartFailsWhenStopped(EchoAgent):
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise AgentError("stopped while connecting") from None
+
+
+class StartsBusily(EchoAgent):
+    """Computes when it starts, longer than a process that is to stop an agent has for its report."""
+
+    async def start(self, call: CallInfo, media: CallMedia) -> None:
+        media.mark("starting")
+        for _ in range(2):
+            await asyncio.sleep(0)  # The mark gets out first.
+        time.sleep(1.4)  # noqa: ASYNC251 - that is the point
 
 
 class AudioRaises(EchoAgent):
@@ -165,6 +176,7 @@ ACTS: dict[str, type[EchoAgent]] = {
         StartNever,
         StartLetsGoSlowly,
         StartFailsWhenStopped,
+        StartsBusily,
         AudioRaises,
         AudioCancelled,
         StopHangs,

@@ -313,6 +313,17 @@ async def test_a_start_that_is_still_being_undone_when_it_is_cut_leaves_nothing(
     assert pool.counters.leaks == 0
 
 
+async def test_a_process_that_is_busy_with_a_start_is_waited_for_and_has_left_nothing(pool: AgentPool) -> None:
+    other = await put_and_started(pool, "EchoAgent")
+    line = put(pool, call("StartsBusily"))
+    await line.until(MarkAsked)
+    line.session.stop("over")
+    assert await line.until(Gone) == Gone(clean=True)
+    other.session.audio(VOICE)
+    await other.until(Play)
+    assert (pool.counters.leaks, pool.counters.killed) == (0, 0)
+
+
 async def test_a_start_that_fails_because_it_is_stopped_is_no_news(capfd: pytest.CaptureFixture[str]) -> None:
     async with open_pool() as pool:
         line = put(pool, call("StartFailsWhenStopped"))

@@ -49,8 +49,8 @@ from tests.wire.peers.rtp_caller import Say
 from onhook.agents.definition import AgentKind
 from onhook.calls.call import EventType
 from onhook.calls.causes import Reason
-from onhook.voice.conversation import APOLOGY_TRIES
 from onhook.voice.farewell import FAREWELL as FAREWELL_MARK
+from onhook.voice.seat import ANNOUNCER_TRIES
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="module"), needs_espeak]
 
@@ -184,7 +184,7 @@ async def test_a_stop_after_agent_processes_were_killed(stage: Stage) -> None:
             await line.speaking()
             await line.assert_stopped(await line.stop())
             assert await farewell_of(line) == "truncated"
-    await stage.assert_nothing_left(lost=len(HOSTED), most_lost=APOLOGY_TRIES * len(HOSTED))
+    await stage.assert_nothing_left(lost=len(HOSTED), most_lost=ANNOUNCER_TRIES * len(HOSTED))
 
 
 async def test_a_call_whose_agent_process_is_killed_ends_at_once(stage: Stage) -> None:
@@ -227,7 +227,7 @@ async def test_the_callers_of_lost_agents_hear_the_apology_to_its_end(stage: Sta
             assert await farewell_of(line) == "played"
             assert loud_frames(line.phone.heard) > LOUD
     killed = len(pids) if wound is signal.SIGSTOP else 0
-    await stage.assert_nothing_left(lost=len(HOSTED), most_lost=APOLOGY_TRIES * len(HOSTED), killed=killed)
+    await stage.assert_nothing_left(lost=len(HOSTED), most_lost=ANNOUNCER_TRIES * len(HOSTED), killed=killed)
 
 
 @asynccontextmanager
