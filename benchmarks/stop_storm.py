@@ -59,12 +59,13 @@ def _idle_stop_us(onhook: Server, far_end: Child) -> float:
 def _storm(onhook: Server, far_end: Child, calls: dict[str, str]) -> list[float]:
     """Stop the calls (SIP Call-IDs by id); return how long each took until its BYE, in us."""
     began: dict[str, int] = {}
+    made: list[int] = []
     stopped = threading.Event()
     ids = list(calls)
     clients = [
         threading.Thread(target=_stop_all, args=(onhook, ids[place::CLIENTS], began)) for place in range(CLIENTS)
     ]
-    makers = [threading.Thread(target=_make_calls, args=(onhook, stopped)) for _ in range(MAKERS)]
+    makers = [threading.Thread(target=_make_calls, args=(onhook, stopped, made)) for _ in range(MAKERS)]
     for thread in (*makers, *clients):
         thread.start()
     for client in clients:
@@ -72,6 +73,8 @@ def _storm(onhook: Server, far_end: Child, calls: dict[str, str]) -> list[float]
     stopped.set()
     for maker in makers:
         maker.join()
+    if set(made) != {201}:
+        raise RuntimeError(f"the others could not make calls: {made}")
     byes = far_end.ask("report", Report).byes
     return [(byes[sip_call_id] - began[call_id]) / 1000 for call_id, sip_call_id in calls.items()]
 
@@ -87,10 +90,12 @@ def _stop_all(onhook: Server, calls: list[str], began: dict[str, int]) -> None:
     connection.close()
 
 
-def _make_calls(onhook: Server, stopped: threading.Event) -> None:
+def _make_calls(onhook: Server, stopped: threading.Event, made: list[int]) -> None:
+    """Make calls until told to stop; note what each was answered."""
     connection = Connection(onhook.port)
     while not stopped.wait(MAKE_EVERY_S):
-        connection.exchange(onhook.create_call())
+        status, _ = connection.exchange(onhook.create_call())
+        made.append(status)
     connection.close()
 
 
