@@ -6,7 +6,8 @@ from tests.contract.store_cases import BY_KEY, NOW, added, answered, settlement,
 
 from onhook.calls.call import DataStorage
 from onhook.store.outbox import Replay
-from onhook.store.store import CallFilter, DetailsChange, Page, StopOrder, Store
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import DetailsChange, StopOrder, Store
 
 pytestmark = pytest.mark.contract
 

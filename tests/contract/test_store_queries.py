@@ -9,7 +9,8 @@ from onhook.calls.call import Call, Direction
 from onhook.calls.causes import Outcome
 from onhook.calls.states import State
 from onhook.store.figures import Standing
-from onhook.store.store import MAX_PAGE, CallFilter, Due, Page, Store
+from onhook.store.queries import MAX_PAGE, CallFilter, Page
+from onhook.store.store import Due, Store
 
 pytestmark = pytest.mark.contract
 

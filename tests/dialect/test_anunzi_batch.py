@@ -12,7 +12,7 @@ from tests.dialect.test_anunzi_listing import listed
 
 from onhook.api.anunzi.batch import AHEAD_MS, PACE_MS
 from onhook.calls.states import State
-from onhook.store.store import CallFilter, Page
+from onhook.store.queries import CallFilter, Page
 
 pytestmark = pytest.mark.dialect
 

@@ -12,7 +12,7 @@ from onhook.api.anunzi import payloads
 from onhook.calls.call import Dialect
 from onhook.calls.states import State
 from onhook.store.outbox import WebhookEndpoint
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 
 pytestmark = pytest.mark.dialect
 

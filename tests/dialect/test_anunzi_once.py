@@ -13,8 +13,8 @@ from onhook.calls.timer import CallTimer
 from onhook.clock import SystemClock
 from onhook.store.audit import Act
 from onhook.store.idempotency import Begun, OnceRequest
+from onhook.store.queries import CallFilter
 from onhook.store.sqlite import SqliteStore
-from onhook.store.store import CallFilter
 from onhook.testing.store import MemoryStore
 
 pytestmark = pytest.mark.dialect

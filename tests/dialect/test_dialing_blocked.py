@@ -12,7 +12,7 @@ from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
 from onhook.lines.engine import LegEnded
 from onhook.lines.sip.leg import HELD_BACK
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 
 pytestmark = pytest.mark.dialect
 

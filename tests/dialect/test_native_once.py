@@ -11,7 +11,8 @@ from onhook.api.native.once import LEASE_MS
 from onhook.clock import SystemClock
 from onhook.store.idempotency import OnceRequest
 from onhook.store.outbox import WebhookEndpoint
-from onhook.store.store import Agent, ApiKey, CallFilter, Number, TrunkRecord
+from onhook.store.queries import CallFilter
+from onhook.store.store import Agent, ApiKey, Number, TrunkRecord
 from onhook.testing.store import MemoryStore
 
 pytestmark = pytest.mark.dialect

@@ -6,7 +6,7 @@ import retell
 from tests.dialect.conftest import BASE_URL, Rig
 
 from onhook.control.capacity import RETRY_AFTER_S
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 
 pytestmark = pytest.mark.dialect
 

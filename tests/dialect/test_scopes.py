@@ -13,9 +13,10 @@ from onhook.agents.twilio import account_sid
 from onhook.api.app import ROUTERS, TWILIO, openapi_document
 from onhook.api.routing import CheckedRoute
 from onhook.api.scopes import ROUTES, SCOPES
+from onhook.store.queries import CallFilter
 from onhook.store.scopes import Scope
 from onhook.store.secrets import hash_token
-from onhook.store.store import ApiKey, CallFilter
+from onhook.store.store import ApiKey
 
 pytestmark = pytest.mark.dialect
 

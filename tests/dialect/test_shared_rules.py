@@ -21,7 +21,8 @@ from onhook.api.talkover import mapping as talkover
 from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Result
 from onhook.calls.states import LIVE
-from onhook.store.store import CallFilter, Page, StoreError
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import StoreError
 from onhook.testing.store import MemoryStore
 
 pytestmark = pytest.mark.dialect

@@ -9,7 +9,8 @@ from tests.dialect.conftest import Rig
 from onhook.calls.call import Dialect, EventType
 from onhook.calls.states import State
 from onhook.store.outbox import WebhookEndpoint
-from onhook.store.store import Agent, CallFilter, Number, Page
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import Agent, Number
 
 pytestmark = pytest.mark.dialect
 

@@ -14,7 +14,8 @@ from tests.dialect.test_talkover_webhooks import HOOK
 from onhook.api.app import openapi_document
 from onhook.api.talkover.routes import ROUTERS
 from onhook.store.outbox import WebhookEndpoint
-from onhook.store.store import Agent, CallFilter, Number, Page, Store
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import Agent, Number, Store
 from onhook.testing.store import MemoryStore
 
 pytestmark = pytest.mark.dialect

@@ -12,7 +12,8 @@ from onhook.control.peers import Peers
 from onhook.control.register import Registrar
 from onhook.control.routing import Router
 from onhook.lines.engine import LegEvent
-from onhook.store.store import Agent, CallFilter, Number, Page, TrunkRecord
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import Agent, Number, TrunkRecord
 from onhook.testing.store import MemoryStore
 from tests.unit.control_bench import Bench
 

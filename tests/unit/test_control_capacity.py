@@ -7,7 +7,8 @@ import pytest
 from onhook.calls.call import Dialect
 from onhook.calls.states import State
 from onhook.control.place import NoCapacityError, PlaceOrder
-from onhook.store.store import CallFilter, StoreError
+from onhook.store.queries import CallFilter
+from onhook.store.store import StoreError
 from tests.unit.control_bench import Bench
 from tests.unit.inbound_bench import InboundBench
 

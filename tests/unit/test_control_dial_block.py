@@ -10,7 +10,7 @@ from onhook.calls.selector import CallSelector, SelectorError
 from onhook.calls.states import State
 from onhook.control.dial_block import BlockOrder, DialBlocks
 from onhook.control.place import DialingBlockedError, PlaceOrder
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 from tests.unit.control_bench import Bench
 
 pytestmark = pytest.mark.unit

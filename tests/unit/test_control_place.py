@@ -11,7 +11,8 @@ from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Dialect, Direction
 from onhook.calls.states import State
 from onhook.control.place import DialPolicy, PlaceOrder, Placer, RefusedError, check_destination
-from onhook.store.store import Agent, CallFilter, Number, StoreError, TrunkRecord
+from onhook.store.queries import CallFilter
+from onhook.store.store import Agent, Number, StoreError, TrunkRecord
 from tests.unit.control_bench import Bench
 
 pytestmark = pytest.mark.unit

@@ -28,10 +28,11 @@ from onhook.store import (
     sqlite_timers,
 )
 from onhook.store.outbox import Delivery, DeliveryState, Finished, Replay, WebhookEndpoint
+from onhook.store.queries import CallFilter, Page
 from onhook.store.records import BulkStop, DialBlock
 from onhook.store.sqlite import SqliteStore
 from onhook.store.sqlite_migrate import connect
-from onhook.store.store import Agent, CallFilter, Due, Page, StopOrder, StoreError
+from onhook.store.store import Agent, Due, StopOrder, StoreError
 from onhook.testing.calls import sample_call
 from tests.contract.outbox_cases import LATER, an_endpoint, claimed
 

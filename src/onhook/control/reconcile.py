@@ -15,7 +15,8 @@ from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
 from onhook.control.timers import StopTimers, stop_of
 from onhook.lines.engine import Engine, LegEnded
-from onhook.store.store import CallFilter, Due, Page, StopOrder, Store, StoreError
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import Due, StopOrder, Store, StoreError
 from onhook.store.timers import DueTimer
 
 logger = logging.getLogger(__name__)

@@ -17,16 +17,15 @@ from onhook.store import rules, sqlite_calls, sqlite_once, sqlite_queries, sqlit
 from onhook.store.audit import Act
 from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
+from onhook.store.queries import CallFilter, Page
 from onhook.store.sqlite_control import SqliteControl
 from onhook.store.sqlite_deliveries import SqliteDeliveries
 from onhook.store.store import (
     ApiKey,
     Arrival,
-    CallFilter,
     DetailsChange,
     Due,
     Number,
-    Page,
     Progress,
     R,
     Record,

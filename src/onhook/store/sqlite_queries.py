@@ -11,8 +11,9 @@ from onhook.calls.selector import CallSelector, matches
 from onhook.calls.states import LIVE, OVER, State
 from onhook.store import control_rules, sqlite_blocks, sqlite_calls, sqlite_timers
 from onhook.store.figures import Standing
+from onhook.store.queries import MAX_PAGE, CallFilter, Page
 from onhook.store.sqlite_calls import SELECT, Value, held_of
-from onhook.store.store import MAX_PAGE, CallFilter, Due, Page
+from onhook.store.store import Due
 
 START = "coalesce(answered_at, created_at)"
 BOUNDS = {

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from onhook.calls.call import Call
 from onhook.calls.states import OVER
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 
 
 def place(call: Call) -> tuple[int, str]:

@@ -10,19 +10,17 @@ from onhook.store import audit_rules, control_rules, rules
 from onhook.store.audit import Act
 from onhook.store.figures import Standing
 from onhook.store.idempotency import Begun, OnceRequest
+from onhook.store.queries import MAX_PAGE, CallFilter, Page
 from onhook.store.rules import Change, Held
 from onhook.store.store import (
-    MAX_PAGE,
     ApiKey,
     Arrival,
-    CallFilter,
     ConflictError,
     DetailsChange,
     DialBlockedError,
     Due,
     Environment,
     Number,
-    Page,
     Progress,
     R,
     Record,

@@ -13,7 +13,7 @@ from onhook.api.anunzi.placing import order_for
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.calls.states import State
 from onhook.control.place import PlaceOrder, RefusedError
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 
 PACE_MS = 100
 """Between two calls of a batch: ten are begun in a second, for a trunk takes no more at once than people do."""

@@ -15,7 +15,7 @@ from onhook.api.anunzi.transcripts import analysis
 from onhook.api.schema import Schema
 from onhook.calls.call import Call, Direction
 from onhook.calls.states import OVER, State
-from onhook.store.store import CallFilter
+from onhook.store.queries import CallFilter
 
 FAR = 2**60
 """Beyond every time there is, and still a number that a database takes."""

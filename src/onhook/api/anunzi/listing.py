@@ -14,7 +14,7 @@ from onhook.api.anunzi.filters import FAR, FilterCriteria, matches, narrowed
 from onhook.api.schema import Schema
 from onhook.api.services import Caller
 from onhook.calls.call import Call
-from onhook.store.store import CallFilter, Page
+from onhook.store.queries import CallFilter, Page
 
 BATCH = 500
 """How many calls are read from the store at a time."""

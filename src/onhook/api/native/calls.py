@@ -30,7 +30,7 @@ from onhook.control.graceful import GracefulOrder
 from onhook.control.place import PlaceOrder, RefusedError
 from onhook.control.timers import stop_at
 from onhook.store.logs import log_of
-from onhook.store.store import CallFilter, Page
+from onhook.store.queries import CallFilter, Page
 
 router = APIRouter(
     prefix="/v1",

@@ -28,7 +28,8 @@ from onhook.api.talkover.schemas import Failure, InvalidData
 from onhook.api.times import iso_seconds
 from onhook.calls.call import Call, Dialect, Direction, new_agent_id
 from onhook.store.outbox import WebhookEndpoint
-from onhook.store.store import Agent, CallFilter, Number, Page
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import Agent, Number
 
 router = APIRouter(prefix="/api/v1", route_class=LaravelRoute, tags=["agents"], responses={429: {"model": Failure}})
 

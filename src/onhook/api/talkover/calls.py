@@ -38,7 +38,8 @@ from onhook.api.talkover.schemas import (
 from onhook.api.times import iso_seconds
 from onhook.calls.call import Call, CallDetails, Dialect, Direction
 from onhook.control.place import PlaceOrder, RefusedError
-from onhook.store.store import Agent, CallFilter, Page
+from onhook.store.queries import CallFilter, Page
+from onhook.store.store import Agent
 
 MAX_ACTIVE = 100
 
