@@ -11,7 +11,7 @@ from onhook.calls.causes import Outcome, Reason
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
 from onhook.lines.engine import LegEnded
-from onhook.lines.sip.leg import HELD_BACK
+from onhook.lines.sip.causes import HELD_BACK
 from onhook.store.queries import CallFilter
 
 pytestmark = pytest.mark.dialect

@@ -10,6 +10,7 @@ from onhook.clock import Timer
 from onhook.lines.engine import Answered, LegEnded, LegEvent, ProofUpdated, Provisional, Trunk
 from onhook.lines.sip.answer import RepeatedAnswer
 from onhook.lines.sip.audio import Audio, open_audio
+from onhook.lines.sip.causes import GAVE_UP, NO_MEDIA, NOT_SENT, STOPPED_FIRST
 from onhook.lines.sip.clearance import Clearance
 from onhook.lines.sip.context import ALLOW, Context
 from onhook.lines.sip.credentials import Account
@@ -25,7 +26,6 @@ from onhook.lines.sip.inbound_states import (
     InboundState,
 )
 from onhook.lines.sip.invite import without_credentials
-from onhook.lines.sip.leg import NO_MEDIA, NOT_SENT, STOPPED_FIRST
 from onhook.lines.sip.machine import ServerTransaction
 from onhook.lines.sip.message import Header, Request
 from onhook.lines.sip.reason import q850_header
@@ -36,8 +36,6 @@ from onhook.lines.sip.snapshot import LegIdentity, LegJournal, Snapshot
 from onhook.store.store import StoreError
 
 log = logging.getLogger(__name__)
-
-GAVE_UP = Cause("caller", Reason.CALLER_CANCELED, sip_status=487, q850=16)
 
 RING_AGAIN_S = 60.0
 """A proxy gives up an INVITE that stays without news for three minutes (RFC 3261 section 13.3.1.1)."""

@@ -9,10 +9,11 @@ from onhook.clock import Timer
 from onhook.lines.engine import Answered, Dialed, LegEnded, LegEvent, ProofUpdated, Provisional
 from onhook.lines.sip.address import Destination
 from onhook.lines.sip.audio import Audio
-from onhook.lines.sip.clearance import Clearance
+from onhook.lines.sip.causes import HELD_BACK, NO_MEDIA, NO_REPLY, NOT_SENT, OTHER_FORK_WON
 from onhook.lines.sip.context import COMMIT_WAIT_S, Context
 from onhook.lines.sip.dialog import Dialog
 from onhook.lines.sip.evidence import Evidence
+from onhook.lines.sip.forks import Forks
 from onhook.lines.sip.in_dialog import InDialogServer
 from onhook.lines.sip.invitation import Invitation
 from onhook.lines.sip.leg_states import LEG_MOVES, LegAction, LegInput, LegState
@@ -24,14 +25,6 @@ from onhook.lines.sip.snapshot import LegIdentity, LegJournal, Snapshot
 from onhook.store.store import StoreError
 
 log = logging.getLogger(__name__)
-
-NOT_SENT = Cause("system", Reason.TRANSPORT_FAILED, q850=38)
-STOPPED_FIRST = Cause("system", Reason.API_STOP, q850=16)
-HELD_BACK = Cause("system", Reason.DIAL_BLOCKED)
-"""Why an INVITE may not leave. Where a stop was it, its cause is written already, and stays."""
-NO_REPLY = Cause("carrier", Reason.NO_RESPONSE, q850=102)
-OTHER_FORK_WON = Cause("system", Reason.HANGUP, q850=16)
-NO_MEDIA = Cause("system", Reason.MEDIA_REJECTED, q850=88)
 
 TALKING = (LegState.ACCEPTED, LegState.ANSWERED)
 RETRYABLE = (LegState.CALLING, LegState.PROCEEDING)
@@ -49,8 +42,7 @@ class Leg:
         self._journal = LegJournal(context.journal, identity.call_id, self._snapshot)
         self._evidence = Evidence()
         self._invitation: Invitation | None = None
-        self._dialogs: dict[str, Dialog] = {}
-        self._acks: dict[str, bytes] = {}
+        self._forks = Forks(context, identity, self._evidence, on_cleared=self._on_cleared, changed=self._save)
         self._newest = ""
         self._answer_message: Response | None = None
         self._answered_at: int | None = None
@@ -138,8 +130,8 @@ class Leg:
         self._evidence.primary = snapshot.primary
         for dialog in snapshot.dialogs:
             dialog.local_cseq += 1  # A BYE of the earlier life may have used the next one.
-            self._dialogs[dialog.remote_tag] = dialog
-        if self._dialogs:
+            self._forks.add(dialog.remote_tag, dialog, invite)
+        if self._forks:
             self.state = LegState.CLEARING
             self._answered_at = snapshot.answered_at
             self._clear()
@@ -194,8 +186,7 @@ class Leg:
 
     def dialog_of(self, request: Request) -> Dialog | None:
         """Return the dialog that a request of the far end is in (RFC 3261 section 12.2.2)."""
-        dialog = self._dialogs.get(request.from_tag)
-        return dialog if dialog is not None and dialog.local_tag == request.to_tag else None
+        return self._forks.dialog_of(request)
 
     def on_request(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         """Serve a request in a dialog of ours."""
@@ -208,8 +199,9 @@ class Leg:
     def _on_success(self, invitation: Invitation, response: Response) -> None:
         # A 2xx without a tag beside a dialog repeats the answer; as a fork of its own its BYE could end the call.
         tag = response.to_tag or self._evidence.primary or ""
-        if tag not in self._dialogs:
-            self._dialogs[tag] = Dialog.from_answer(invitation.request, response, invitation.destination)
+        if tag not in self._forks:
+            invite = invitation.request
+            self._forks.add(tag, Dialog.from_answer(invite, response, invitation.destination), invite)
             self._newest = tag
             if self._evidence.primary is None:
                 self._evidence.primary = tag
@@ -217,8 +209,8 @@ class Leg:
             self._happen(LegInput.ACCEPT)
             if tag != self._evidence.primary or self.state is not LegState.ACCEPTED:
                 self._save()  # A dialog that is being ended must be ended by the next life, too.
-        elif tag in self._acks:
-            self._send_ack(tag)
+        else:
+            self._forks.repeat_ack(tag)
 
     def _on_silence(self, failure: Failure) -> None:
         self._cause = NO_REPLY if failure is Failure.TIMEOUT else NOT_SENT
@@ -228,9 +220,9 @@ class Leg:
         tag = dialog.remote_tag
         if tag == self._evidence.primary and self.state in TALKING:
             self._cause = Cause("callee", Reason.HANGUP, q850=16 if request.q850 is None else request.q850)
-            self._acknowledge(tag)
+            self._forks.acknowledge(tag)
             self._happen(LegInput.FAR_BYE)
-        self._clearance(tag).take_bye(request, status=200)
+        self._forks.clearance(tag).take_bye(request, status=200)
 
     def _on_cleared(self) -> None:
         if self._evidence.is_cleared:
@@ -269,15 +261,15 @@ class Leg:
         tag, answer = self._evidence.primary, self._answer_message
         if tag is None or answer is None or self.audio is None:
             return
-        self._acknowledge(tag)
-        timer = self._refresh.start(self._dialogs[tag], self.audio, answer)
+        self._forks.acknowledge(tag)
+        timer = self._refresh.start(self._forks[tag], self.audio, answer)
         self._tell(Answered(self.identity.call_id, self._answered_at or 0, timer.refresher.value if timer else "none"))
         if not self.audio.has_remote:
             self.hangup(NO_MEDIA)
 
     def _refuse_fork(self) -> None:
         """ACK and BYE the dialog that came last: another fork has won, or nobody wants any."""
-        self._send_bye(self._newest, self._stop or OTHER_FORK_WON)
+        self._forks.end(self._newest, self._stop or OTHER_FORK_WON)
         if self.state is LegState.SETTLED:
             self._remember(self._context.settings.watch)
 
@@ -297,9 +289,9 @@ class Leg:
     def _clear(self) -> None:
         """End every dialog."""
         self._cut()
-        for tag in self._dialogs:
+        for tag in self._forks:
             if tag not in self._evidence.clearances:
-                self._send_bye(tag, self._stop or OTHER_FORK_WON)
+                self._forks.end(tag, self._stop or OTHER_FORK_WON)
         if not self._told_answered:
             self._answered_at = self._answered_at or self._context.clock.now_ms()
             self._tell(Answered(self.identity.call_id, self._answered_at))
@@ -339,33 +331,6 @@ class Leg:
         self._reported.add(response.status)
         ringing = response.status in (180, 183)
         self._tell(Provisional(self.identity.call_id, self._context.clock.now_ms(), response.status, ringing))
-
-    def _acknowledge(self, tag: str) -> None:
-        """ACK a 2xx for the first time; its repetitions get the same bytes again."""
-        if tag not in self._acks and self._invitation is not None:
-            self._acks[tag] = self._dialogs[tag].ack(self._invitation.request).encode()
-            self._send_ack(tag)
-
-    def _send_ack(self, tag: str) -> None:
-        hop = self._dialogs[tag].next_hop(self._context.network.resolved)
-        self._context.network.send(self._acks[tag], hop)
-
-    def _send_bye(self, tag: str, cause: Cause) -> None:
-        self._acknowledge(tag)
-        self._clearance(tag).send_bye(cause)
-
-    def _clearance(self, tag: str) -> Clearance:
-        clearances = self._evidence.clearances
-        if tag not in clearances:
-            clearances[tag] = Clearance(
-                self._context,
-                self._dialogs[tag],
-                self.identity.account,
-                send_text=self.identity.send_text,
-                on_settled=self._on_cleared,
-                changed=self._save,
-            )
-        return clearances[tag]
 
     def _await_silence(self) -> None:
         """Give up waiting for the INVITE's final response after 64*T1 (RFC 3261 section 9.1)."""
@@ -422,7 +387,7 @@ class Leg:
             destination=invitation.destination,
             sent_at=invitation.sent_at or self._context.clock.now_ms(),
             provisional=invitation.drew_response,
-            dialogs=tuple(self._dialogs[tag] for tag in self._dialogs if not self._evidence.is_over(tag)),
+            dialogs=self._forks.live(),
             primary=self._evidence.primary,
             answered_at=self._answered_at,
         )

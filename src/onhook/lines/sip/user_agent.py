@@ -13,6 +13,7 @@ from onhook.lines.engine import DialOrder, FindPeer, Incoming, LineEvents, Snaps
 from onhook.lines.media.session import MediaPort
 from onhook.lines.sip.address import Destination, reopened
 from onhook.lines.sip.audio import Audio, open_audio
+from onhook.lines.sip.causes import NOT_SENT
 from onhook.lines.sip.context import ALLOW, Context, Credentials, Network, SipSettings
 from onhook.lines.sip.credentials import Account
 from onhook.lines.sip.dialog import Dialog
@@ -21,7 +22,7 @@ from onhook.lines.sip.in_dialog import capabilities, refuse_extension, refuse_me
 from onhook.lines.sip.inbound_leg import InboundLeg
 from onhook.lines.sip.invite import build_invite, contact_of, trunk_destination
 from onhook.lines.sip.layer import TransactionLayer
-from onhook.lines.sip.leg import NOT_SENT, Leg
+from onhook.lines.sip.leg import Leg
 from onhook.lines.sip.leg_states import LegState
 from onhook.lines.sip.machine import ServerTransaction
 from onhook.lines.sip.message import Request, Response, new_tag
