@@ -5,17 +5,10 @@ died would have to wait for it.
 """
 
 import argparse
+import gc
 import logging
 import sys
 from pathlib import Path
-
-import uvloop
-
-from onhook.server import NodeError, run_node
-from onhook.settings import Settings, SettingsError, load_settings
-from onhook.store.secrets import SecretError
-from onhook.store.store import StoreError
-from onhook.supervisor import CANNOT_START
 
 
 def main() -> int:
@@ -24,28 +17,37 @@ def main() -> int:
     parser.add_argument("--carrier", metavar="URI", help="SIP URI of the sandbox carrier")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     arguments = parser.parse_args()
+    gc.disable()  # What is loaded now stays, until `run_node` enables it: a search only makes the start longer.
+    return _run(arguments.config, arguments.carrier)
+
+
+def _run(config: Path | None, carrier_uri: str | None) -> int:
+    import uvloop  # noqa: PLC0415 (all of these are loaded without the garbage collector)
+
+    from onhook.server import NodeError, run_node  # noqa: PLC0415
+    from onhook.settings import SettingsError, load_settings  # noqa: PLC0415
+    from onhook.store.secrets import SecretError  # noqa: PLC0415
+    from onhook.store.store import StoreError  # noqa: PLC0415
+    from onhook.supervisor import CANNOT_START  # noqa: PLC0415
+
     try:
-        settings = load_settings(arguments.config)
-        _log(settings)
-        uvloop.run(run_node(settings, arguments.carrier))
+        settings = load_settings(config)
+        _log(settings.log_level)
+        uvloop.run(run_node(settings, carrier_uri))
     except SettingsError as error:
-        return _refuse(f"configuration: {error}")
+        reason = f"configuration: {error}"
     except (NodeError, StoreError, SecretError, OSError) as error:
-        return _refuse(str(error))
-    return 0
-
-
-def _refuse(reason: str) -> int:
+        reason = str(error)
+    else:
+        return 0
     print(f"onhook: {reason}", file=sys.stderr)
     return CANNOT_START
 
 
-def _log(settings: Settings) -> None:
-    if settings.log_level == "INFO":  # uvicorn's start and stop say nothing that ours do not
+def _log(level: str) -> None:
+    if level == "INFO":  # uvicorn's start and stop say nothing that ours do not
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 if __name__ == "__main__":

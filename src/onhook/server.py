@@ -317,7 +317,6 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
 
     Raises `NodeError` or `StoreError` when it cannot start.
     """
-    gc.disable()  # What is loaded now stays: to search it for garbage only makes the start longer.
     with _owning(settings.data_dir):
         node = Node(settings, SecretBox(_secret_key(settings)), carrier_uri)
         stopping = _stop_signal()
