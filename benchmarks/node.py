@@ -12,8 +12,9 @@ from onhook.agents.definition import AgentKind
 from onhook.calls.call import Dialect
 from onhook.control.place import PlaceOrder
 from onhook.lines.engine import Answered, LegEnded, LegEvent
+from onhook.process import spare_what_stays
 from onhook.provision import DEFAULT_ENVIRONMENT, SandboxFile, ensure_sandbox
-from onhook.server import Node, spare_what_stays
+from onhook.server import Node
 from onhook.settings import Settings
 from onhook.store.secrets import SecretBox, load_or_create_key
 from onhook.store.store import Agent

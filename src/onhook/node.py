@@ -24,7 +24,8 @@ def main() -> int:
 def _run(config: Path | None, carrier_uri: str | None) -> int:
     import uvloop  # noqa: PLC0415 (all of these are loaded without the garbage collector)
 
-    from onhook.server import NodeError, run_node  # noqa: PLC0415
+    from onhook.process import NodeError  # noqa: PLC0415
+    from onhook.server import run_node  # noqa: PLC0415
     from onhook.settings import SettingsError, load_settings  # noqa: PLC0415
     from onhook.store.secrets import SecretError  # noqa: PLC0415
     from onhook.store.store import StoreError  # noqa: PLC0415

@@ -2,15 +2,9 @@
 
 import asyncio
 import contextlib
-import fcntl
 import functools
-import gc
 import logging
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from onhook.agents.port import AgentPort
@@ -42,6 +36,7 @@ from onhook.lines.media.wav import GREETING, load_mulaw
 from onhook.lines.sip.engine import SipEngine, SipSettings
 from onhook.metrics.parts import EndFigures
 from onhook.metrics.scrape import scrape
+from onhook.process import owning, spare_what_stays, stop_signal
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
 from onhook.readiness import readiness
 from onhook.recording_desk import RecordingDesk
@@ -63,10 +58,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_PROOF_S = 3.0
-
-
-class NodeError(Exception):
-    """The node cannot start; the message says why."""
 
 
 class Node:
@@ -91,12 +82,21 @@ class Node:
         self.courier: Courier
         self._webhook_allow_private = settings.webhook_allow_private or carrier_uri is not None
         self.store: Store = store or SqliteStore(settings.database_path)
+        self.agents = agents
+        self.pool: AgentPool | None = None
+        self._opening_agents: asyncio.Task[AgentPort] | None = None
         sip = sip or sip_settings(settings)
-        self.relay = relay = LineRelay()
+        self.relay = LineRelay()
         self.media = MediaPump(self.clock, settings.sip_address[0], settings.rtp_ports)
         self._accounts: dict[str, tuple[str, str]] = {}
         journal = StoreJournal(self.store)
-        self.engine = SipEngine(sip, journal, relay, self.clock, self.media, self._accounts.get)
+        self.engine = SipEngine(sip, journal, self.relay, self.clock, self.media, self._accounts.get)
+        self._wire_control(settings, sip, carrier_uri)
+        self._wire_conversations(settings)
+
+    def _wire_control(self, settings: Settings, sip: SipSettings, carrier_uri: str | None) -> None:
+        """Put call control between the store and the line."""
+        relay, decrypt = self.relay, self.secrets.decrypt
         self.live = LiveCalls()
         self.capacity = Capacity(self.live, settings.max_calls, lambda: self.media.is_late)
         self.ending = Ending(self.store, self.engine, self.clock, self.live)
@@ -106,7 +106,7 @@ class Node:
         self.ending.on_end.append(self.ends.on_end)
         self.traces = otlp_traces(self.store, settings.otel_endpoint) if settings.otel_endpoint else None
         self.dialer = Dialer(
-            self.store, self.engine, self.clock, self.live, self.capacity, relay.on_event, secrets.decrypt, carrier_uri
+            self.store, self.engine, self.clock, self.live, self.capacity, relay.on_event, decrypt, carrier_uri
         )
         policy = DialPolicy(allow=settings.dial_allow, default_region=settings.default_region)
         self.bot_urls = BotUrls(settings.agent_url_allow, allow_private=carrier_uri is not None)
@@ -119,17 +119,17 @@ class Node:
         self.recorder = ProgressRecorder(self.store, self.ending, self.live, self.clock, late_watch_s)
         relay.recorder = self.recorder
         self.registrar = Registrar(self.store, self.clock, self._check_agent)
-        self.peers = Peers(self.store, self.clock, secrets.decrypt, resolve, settings.inbound_allow)
+        self.peers = Peers(self.store, self.clock, decrypt, resolve, settings.inbound_allow)
         self.inbound = relay.inbound = self._inbound()
-        self.agents: AgentPort | None = agents
-        self.pool: AgentPool | None = None
-        self._opening_agents: asyncio.Task[AgentPort] | None = None
+        self.sealer = Sealer(self.store, Heads(settings.audit_path), self.clock)
+
+    def _wire_conversations(self, settings: Settings) -> None:
+        """Put agents and recordings on the calls that are up."""
         self.recordings = Recordings(
             settings.recordings_path, settings.recording_days, to_ogg=settings.recording_format == "ogg"
         )
-        self.sealer = Sealer(self.store, Heads(settings.audit_path), self.clock)
         self.recording_desk = RecordingDesk(self.recordings)
-        self.conversations = relay.conversations = Conversations(self._voice())
+        self.conversations = self.relay.conversations = Conversations(self._voice())
         self.ending.cut_farewell = self.conversations.cut_farewell
         self.graceful = GracefulStops(self.store, self.clock, self.ending, self.timers, self.conversations)
 
@@ -317,9 +317,9 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
 
     Raises `NodeError` or `StoreError` when it cannot start.
     """
-    with _owning(settings.data_dir):
+    with owning(settings.data_dir):
         node = Node(settings, SecretBox(_secret_key(settings)), carrier_uri)
-        stopping = _stop_signal()
+        stopping = stop_signal()
         async with node.running():
             # Imported late: the calls of an earlier life are ended before the web framework is loaded.
             from onhook.api.app import create_app  # noqa: PLC0415
@@ -339,16 +339,6 @@ async def run_node(settings: Settings, carrier_uri: str | None = None) -> None:
                 await stopping.wait()
 
 
-def spare_what_stays() -> None:
-    """Have the garbage collector pass over all that is loaded, and go on with what comes from now on.
-
-    The modules and schemas of a node are a hundred thousand objects for life. A full collection that visits them holds
-    up the event loop, and with it the audio of every call, for 70 ms.
-    """
-    gc.freeze()
-    gc.enable()
-
-
 def sip_settings(settings: Settings) -> SipSettings:
     """Return the SIP engine's part of the settings."""
     host, port = settings.sip_address
@@ -359,34 +349,3 @@ def _secret_key(settings: Settings) -> bytes:
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value().encode()
     return load_or_create_key(settings.data_dir / "secret.key")
-
-
-@contextlib.contextmanager
-def _owning(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory: two servers on one directory would end each other's calls."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data_dir / "server.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NodeError(f"another onhook server is running on {data_dir}") from error
-        (data_dir / "node.pid.new").write_text(str(os.getpid()))
-        (data_dir / "node.pid.new").replace(data_dir / "node.pid")  # whoever reads it finds a whole number
-        yield
-
-
-def _stop_signal() -> asyncio.Event:
-    """Return an event set by SIGTERM, SIGINT, or the end of a supervisor's pipe on standard input."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    if not sys.stdin.isatty():
-        loop.add_reader(sys.stdin.fileno(), _at_end_of_input, loop, stopping)
-    return stopping
-
-
-def _at_end_of_input(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 1024):
-        loop.remove_reader(sys.stdin.fileno())
-        stopping.set()
