@@ -201,10 +201,12 @@ def _faults(script: Script) -> Iterator[str]:
     for name, state in states.items():
         for fault in _faults_of_state(state, states):
             yield f"script.states.{name}{fault}"
-    for name in states.keys() - _closure(states, {script.start}, backwards=False):
+    reached = _closure(states, {script.start}, backwards=False)
+    for name in (name for name in states if name not in reached):
         yield f"script.states.{name}: cannot be reached from the start"
     ends = {name for name, state in states.items() if state.hang_up}
-    for name in states.keys() - _closure(states, ends, backwards=True):
+    ending = _closure(states, ends, backwards=True)
+    for name in (name for name in states if name not in ending):
         yield f"script.states.{name}: no way out: no state that hangs up can be reached from here"
     yield from _endless_talk(states)
 
