@@ -13,12 +13,12 @@ from onhook.agents.chain.deepgram import DeepgramEar
 from onhook.agents.chain.downsample import Downsampler
 from onhook.agents.chain.parts import Heard
 from onhook.agents.chain.sentences import Sentences
-from onhook.agents.definition import AgentDefinition, AgentKind, Consent, DefinitionError
+from onhook.agents.definition import AgentDefinition, AgentKind, Consent, DefinitionError, MachinePolicy
 from onhook.agents.messages import Speech
 from onhook.agents.model_options import check_options
 from onhook.agents.providers.deadlines import Limits, paced
 from onhook.agents.providers.environment import ProviderError
-from onhook.agents.tools import Toolbox, instructions, opening
+from onhook.agents.tools import Toolbox, instructions, machine_answered, opening
 from onhook.lines.media.g711 import mulaw_to_linear
 from tests.providers.line import FakeLine, call_for
 
@@ -187,6 +187,7 @@ def test_consent_is_a_tool_only_where_it_is_asked() -> None:
         ({"initial_message": "Hi.", "agent_speaks_first": False}, None),
         ({"initial_message": "Hi.", "consent": Consent.NOTICE, "recording_notice": "Recorded."}, "Hi."),
         ({"record": True, "consent": Consent.NOTICE, "recording_notice": "Recorded."}, "Recorded."),
+        ({"record": True, "consent": Consent.NOTICE, "initial_message": "Hi."}, "This call is recorded. Hi."),
         ({"record": True, "consent": Consent.ASK, "initial_message": "Hi."}, "May we record this call?"),
     ],
 )
@@ -199,6 +200,18 @@ def test_the_model_is_told_the_greeting_that_follows_the_question_for_consent() 
 
     assert told.startswith("Be kind.")
     assert "Hi {you}." in told
+
+
+def test_a_model_that_the_caller_forestalled_still_tells_of_the_recording() -> None:
+    notice = {"consent": Consent.NOTICE, "recording_notice": "We record."}
+
+    assert "We record." in instructions(_call(record=True, **notice))
+    assert "We record." not in instructions(_call(record=False, **notice))
+
+
+def test_a_model_waits_for_a_machines_beep_only_where_it_is_to_leave_a_message() -> None:
+    assert "Say nothing" in machine_answered(_call(machine=MachinePolicy.LEAVE_MESSAGE))
+    assert "Say nothing" not in machine_answered(_call(machine=MachinePolicy.REPORT))
 
 
 @pytest.mark.parametrize(

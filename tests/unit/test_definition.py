@@ -1,5 +1,6 @@
 """What each dialect's words about an agent mean, and what cannot be put on a call."""
 
+import re
 from typing import Any
 
 import pytest
@@ -221,6 +222,16 @@ def test_a_bot_must_have_a_url_that_is_allowed() -> None:
     assert definition_of(here, None, BOTS).url == "wss://bots.example.com/voice/ada"
     with pytest.raises(DefinitionError):
         definition_of(here, None)
+
+
+@pytest.mark.parametrize("consent", ["notice", "ask"])
+@pytest.mark.parametrize("kind", ["websocket", "greeting", "echo", "silence"])
+def test_who_can_be_told_nothing_to_say_cannot_tell_of_a_recording(kind: str, consent: str) -> None:
+    settings = {"record": True, "consent": consent, "url": "wss://bots.example.com/voice/ada"}
+    message = f"consent: a {kind} agent cannot be told what to say; it has to be none"
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        definition_of(agent(Dialect.NATIVE, settings, kind), None, BOTS)
+    assert not definition_of(agent(Dialect.NATIVE, settings | {"record": False}, kind), None, BOTS).record
 
 
 def test_a_script_with_a_fault_is_refused() -> None:

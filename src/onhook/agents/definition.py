@@ -32,8 +32,8 @@ class AgentKind(StrEnum):
 LINE_KINDS = frozenset({AgentKind.GREETING, AgentKind.ECHO, AgentKind.SILENCE})
 """Kinds that need no agent process."""
 
-UNASKABLE_KINDS = frozenset({AgentKind.WEBSOCKET})
-"""Kinds that cannot be asked to say something: their protocol has no word for it."""
+UNASKABLE_KINDS = LINE_KINDS | {AgentKind.WEBSOCKET}
+"""Kinds that cannot be asked to say something: they have no voice of their own, or their protocol no word for it."""
 
 
 class BargeIn(StrEnum):

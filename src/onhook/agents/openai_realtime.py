@@ -95,7 +95,7 @@ class RealtimeAgent(QuietAgent):
     def on_cue(self, cue: Cue) -> None:
         """Have the model say what the call wants said."""
         if cue.kind is CueKind.MACHINE:
-            self._session.tell(tools.MACHINE_ANSWERED)
+            self._session.tell(tools.machine_answered(self._call))
         wanted = tools.wanted(cue)
         if wanted is None or not self._listens:
             return

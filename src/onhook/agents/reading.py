@@ -10,7 +10,16 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, DefinitionError, IdleRules, MachinePolicy
+from onhook.agents.definition import (
+    UNASKABLE_KINDS,
+    AgentDefinition,
+    AgentKind,
+    BargeIn,
+    Consent,
+    DefinitionError,
+    IdleRules,
+    MachinePolicy,
+)
 from onhook.agents.placeholders import filled, variables_of
 from onhook.agents.words import DEFAULTS, WORDS, Fields
 from onhook.calls.call import Call, Direction
@@ -122,7 +131,9 @@ def _definition(kind: AgentKind, fields: Fields) -> AgentDefinition:
 
 
 def _check_kind(definition: AgentDefinition, bot_urls: BotUrls) -> None:
-    """Check what only one kind needs. Its module is loaded for that kind only."""
+    """Check what only some kinds need, or cannot do. The module of a kind is loaded for that kind only."""
+    if definition.record and definition.consent is not Consent.NONE and definition.kind in UNASKABLE_KINDS:
+        raise DefinitionError(f"consent: a {definition.kind} agent cannot be told what to say; it has to be none")
     match definition.kind:
         case AgentKind.SCRIPTED if definition.script is not None:
             from onhook.agents.scripted.script import parse_script  # noqa: PLC0415

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from onhook.agents.agent import CallMedia
-from onhook.agents.definition import Consent
+from onhook.agents.definition import Consent, MachinePolicy
 from onhook.agents.messages import CallInfo, Cue, CueKind
 
 MANNERS = (
@@ -18,11 +18,16 @@ CONSENT = (
     "before anything else, then begin the conversation. {greeting}"
 )
 ASK_CONSENT = "May we record this call?"
+NOTICE = "This call is recorded."
+GIVE_NOTICE = (
+    "The caller has to be told this, in exactly these words. Begin with them unless you have said them: {notice}"
+)
 EXACTLY = "Say exactly this and nothing else: {text}"
 ASK_STILL_THERE = "[The caller has been silent for a while.] Ask briefly whether the caller is still there."
 SAY_GOODBYE = "[The call ends now.] Say a short goodbye. Ask nothing."
 LEAVE_A_MESSAGE = "[An answering machine has beeped.] Leave a short message and say goodbye. Ask nothing."
-MACHINE_ANSWERED = "[An answering machine has answered. Say nothing until you are asked to.]"
+MACHINE_ANSWERED = "[An answering machine has answered.]"
+AWAIT_BEEP = "[An answering machine has answered. Say nothing until you are asked to.]"
 GREET = "[The caller has answered.] Greet the caller."
 
 KEYS_PRESSED = "[The caller pressed {keys}.]"
@@ -131,6 +136,9 @@ def instructions(call: CallInfo) -> str:
     if _asks_consent(call):
         greeting = definition.initial_message
         parts.append(CONSENT.format(greeting=EXACTLY.format(text=greeting) if greeting else ""))
+    notice = _notice(call)
+    if notice is not None:  # the caller may have spoken before it was said, or over it
+        parts.append(GIVE_NOTICE.format(notice=notice))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -139,8 +147,7 @@ def opening(call: CallInfo) -> str | None:
     definition = call.definition
     if _asks_consent(call):
         return definition.recording_notice or ASK_CONSENT
-    gives_notice = definition.record and definition.consent is Consent.NOTICE
-    notice = definition.recording_notice if gives_notice else None
+    notice = _notice(call)
     greeting = definition.initial_message if definition.agent_speaks_first else None
     return " ".join(part for part in (notice, greeting) if part) or None
 
@@ -156,9 +163,21 @@ ENDS = frozenset({CueKind.FAREWELL, CueKind.LEAVE_MESSAGE})
 """Cues after which the agent hangs up."""
 
 
+def machine_answered(call: CallInfo) -> str:
+    """Return what a model is told of an answering machine, to which it may go on talking unless it is to wait."""
+    return AWAIT_BEEP if call.definition.machine is MachinePolicy.LEAVE_MESSAGE else MACHINE_ANSWERED
+
+
 def wanted(cue: Cue) -> str | None:
     """Return what to tell a model for a cue; None when it is to say nothing."""
     return EXACTLY.format(text=cue.text) if cue.text else ORDERS.get(cue.kind)
+
+
+def _notice(call: CallInfo) -> str | None:
+    """Return what the caller is told of the recording; None when that is nothing, or a question."""
+    definition = call.definition
+    gives_notice = definition.record and definition.consent is Consent.NOTICE
+    return (definition.recording_notice or NOTICE) if gives_notice else None
 
 
 def _asks_consent(call: CallInfo) -> bool:

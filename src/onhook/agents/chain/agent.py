@@ -89,7 +89,7 @@ class ChainAgent(QuietAgent):
         if self._is_over:
             return
         if cue.kind is CueKind.MACHINE:
-            self._dialogue.note(tools.MACHINE_ANSWERED)
+            self._dialogue.note(tools.machine_answered(self._call))
         if cue.text is None and cue.kind not in tools.ORDERS:
             return
         if cue.kind in tools.ENDS:
