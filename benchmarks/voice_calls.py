@@ -36,7 +36,7 @@ FRAME_NS = 20_000_000
 VAD_TURNS = 5
 LINE_RATIO, AGENT_RATIO = 2.5, 2.5
 """A thin core of this kind, with a model of its own for each call, was measured with 2.5 times what its model took."""
-LINE_KB, AGENT_KB = 50.0, 50.0
+LINE_KB, AGENT_KB = 50.0, 100.0
 
 
 class Sample(msgspec.Struct, frozen=True):
