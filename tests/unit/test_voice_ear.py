@@ -10,7 +10,7 @@ import pytest
 from onhook.agents.definition import AgentDefinition, AgentKind, BargeIn, Sensitivity
 from onhook.lines.engine import Tick
 from onhook.voice.ear import BargedIn, Ear, EarEvent, SpeechEnded, SpeechStarted
-from onhook.voice.vad import VadModel, load_vad
+from onhook.voice.vad import WINDOW_MS, VadModel, load_vad
 from tests import speech
 
 pytestmark = [pytest.mark.unit, speech.needs_espeak]
@@ -232,3 +232,37 @@ def test_a_caller_who_goes_on_while_the_agent_begins_interrupts_it(listen: Liste
     assert interruptions(found) == []
     (first,) = interruptions(listen(caller + speech.quiet(300), agent))
     assert first < 1000
+
+
+# --- a loop that was held up ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay_ms", [200, 400])
+def test_an_echo_that_is_judged_late_is_not_taken_for_the_caller(model: VadModel, agent: bytes, delay_ms: int) -> None:
+    stall = slice(200, 250)
+    ours = speech.frames(agent)
+    ours[stall] = [speech.quiet(20)] * 50
+    echo = speech.frames(speech.louder(speech.quiet(delay_ms) + b"".join(ours), -8))
+    events: list[EarEvent] = []
+    ear = Ear(model, AgentDefinition(AgentKind.SCRIPTED), events.append)
+    for index, (sent, heard) in enumerate(zip(ours, echo, strict=False)):
+        ear.hear(Tick(heard=heard, sent=sent, arrived=True), 20 * (index + 1), agent_speaking=True)
+        if not stall.start <= index < stall.stop - 1:
+            model.judge()
+    assert events == []
+
+
+def test_what_comes_at_once_after_a_stall_was_said_one_after_the_other(model: VadModel) -> None:
+    said = speech.speak("I have a question.")
+    line = speech.quiet(1000) + said + speech.quiet(1000)
+    events: list[EarEvent] = []
+    ear = Ear(model, AgentDefinition(AgentKind.SCRIPTED), events.append)
+    for frame in speech.frames(line):
+        ear.hear(Tick(heard=frame, sent=speech.quiet(20), arrived=True), speech.ms(line), agent_speaking=False)
+    for _ in range(speech.ms(line) // WINDOW_MS):
+        model.judge()
+    begin, end = events
+    assert isinstance(begin, SpeechStarted)
+    assert isinstance(end, SpeechEnded)
+    assert begin.at_ms == pytest.approx(1000, abs=100)
+    assert end.at_ms == pytest.approx(1000 + speech.ms(said), abs=100)

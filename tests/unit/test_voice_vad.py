@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from onhook.voice.silero import MOST_TOGETHER
+from onhook.voice.silero import MOST_BEHIND, MOST_TOGETHER
 from onhook.voice.vad import WINDOW_MS, VadModel, Window, load_vad
 from tests import speech
 
@@ -91,6 +91,22 @@ def test_what_comes_at_the_same_time_is_judged_together_and_soon() -> None:
     assert len(windows) == MOST_TOGETHER
     asked.pop()()
     assert len(windows) == MOST_TOGETHER + 1
+    assert asked == []
+
+
+def test_a_call_that_is_far_behind_is_not_left_there() -> None:
+    asked: list[Callable[[], None]] = []
+    model = load_vad(asked.append)
+    windows: list[Window] = []
+    stream = model.stream(windows.append)
+    stream.hear(speech.quiet(WINDOW_MS * 3 * MOST_BEHIND))
+    asked.pop()()
+    assert len(windows) == 2 * MOST_BEHIND + 1
+    for _ in range(MOST_BEHIND - 1):
+        (judge,) = asked
+        asked.clear()
+        judge()
+    assert len(windows) == 3 * MOST_BEHIND
     assert asked == []
 
 

@@ -3,6 +3,7 @@
 Times are ms since the answer.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -70,6 +71,15 @@ _USUAL_HANGOVER_MS = 500
 turn detection of their own only want to know."""
 
 _BYTES_PER_MS = 8
+_WINDOW_BYTES = WINDOW_MS * _BYTES_PER_MS
+
+
+class _Moment(NamedTuple):
+    """What was so when a window was complete; the model may judge it when that is different."""
+
+    agent_speaking: bool
+    echo_up: bool
+    echo_db: float
 
 
 class Ear:
@@ -90,8 +100,10 @@ class Ear:
         self._overlap = _Overlap(self._over_agent.onset) if definition.barge_in is BargeIn.VAD else None
         self._answerer = None if definition.machine is MachinePolicy.OFF else Answerer()
         self._at_ms = 0
-        self._agent_speaking = False
-        self._unjudged = 0
+        self._incomplete = 0
+        """Bytes of a window whose end has not come."""
+        self._unjudged: deque[_Moment] = deque()
+        """The windows that the model has, and has not judged."""
         self._began_under_echo = False
         self._last_under_echo = False
 
@@ -100,9 +112,12 @@ class Ear:
 
         `agent_speaking` is whether something is being played: only that can be interrupted.
         """
-        self._at_ms, self._agent_speaking = at_ms, agent_speaking
+        self._at_ms = at_ms
         self._echo.hear(tick.sent, tick.heard)
-        self._unjudged += len(tick.heard)
+        self._incomplete += len(tick.heard)
+        while self._incomplete >= _WINDOW_BYTES:
+            self._incomplete -= _WINDOW_BYTES
+            self._unjudged.append(_Moment(agent_speaking, self._echo.up, self._echo.level))
         self._vad.hear(tick.heard)
         if self._answerer is not None:
             for event in self._answerer.hear(tick.heard, at_ms, self._turn):
@@ -110,38 +125,35 @@ class Ear:
 
     def _on_window(self, window: Window) -> None:
         """Take a judged window; tell what it brings, in order."""
-        self._unjudged -= WINDOW_MS * _BYTES_PER_MS
-        hearing = self._judge(window, self._at_ms - self._unjudged // _BYTES_PER_MS)
-        self._follow(hearing)
-        if self._overlap is not None and self._overlap.hear(hearing, self._turn, self._agent_speaking):
+        then = self._unjudged.popleft()
+        bar = self._over_agent if then.agent_speaking else _ALONE
+        later = self._incomplete + len(self._unjudged) * _WINDOW_BYTES
+        hearing = self._judge(window, then, bar.probability, self._at_ms - later // _BYTES_PER_MS)
+        self._follow(hearing, then, bar.onset)
+        if self._overlap is not None and self._overlap.hear(hearing, self._turn, then.agent_speaking):
             self._tell(BargedIn(self._at_ms, self._overlap.began_ms))
 
-    def _judge(self, window: Window, end_ms: int) -> Hearing:
+    def _judge(self, window: Window, then: _Moment, surely: float, end_ms: int) -> Hearing:
         """Tell the caller's voice from noise, and from what comes back of the agent's."""
-        loud = self._noise.loud(window.level) and window.level > self._echo.level
-        surely = self._bar.probability
+        loud = self._noise.loud(window.level) and window.level > then.echo_db
         if self._turn.speaking:
             surely -= _HYSTERESIS
         voiced = loud and window.probability >= surely
-        self._noise.hear(window.level, silent=not voiced and not self._echo.up)
+        self._noise.hear(window.level, silent=not voiced and not then.echo_up)
         if voiced:
-            self._last_under_echo = self._echo.up
+            self._last_under_echo = then.echo_up
         return Hearing(end_ms, voiced=voiced, loud=loud)
 
-    def _follow(self, hearing: Hearing) -> None:
+    def _follow(self, hearing: Hearing, then: _Moment, onset: Onset) -> None:
         """Take a window into the turn; tell whether one began or ended."""
-        changed = self._turn.hear(hearing, self._bar.onset)
+        changed = self._turn.hear(hearing, onset)
         if changed and self._turn.speaking:
-            self._began_under_echo = self._echo.up
+            self._began_under_echo = then.echo_up
             self._tell(SpeechStarted(self._turn.began_ms))
         elif changed:
             if self._began_under_echo and self._last_under_echo:
                 self._echo.doubt()
             self._tell(SpeechEnded(self._turn.last_voice_ms, self._turn.last_voice_ms - self._turn.began_ms))
-
-    @property
-    def _bar(self) -> _Bar:
-        return self._over_agent if self._agent_speaking else _ALONE
 
 
 class _Overlap:

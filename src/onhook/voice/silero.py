@@ -31,6 +31,10 @@ _FLOOR_DB = -100.0
 MOST_TOGETHER = 32
 """Windows that are judged in one run, about a millisecond; more would not be cheaper, and others have to wait."""
 
+MOST_BEHIND = 8
+"""Windows, a quarter of a second, that a call may wait for. Where more do, the others wait, too: a loop with more to do
+than it has time for would never come to them, and interrupt the agent for what was said long before."""
+
 _Floats = npt.NDArray[np.float32]
 
 
@@ -53,6 +57,8 @@ class SileroModel:
         self._session = session
         self._soon = soon
         self._due: list[SileroStream] = []
+        self._asked = False
+        """`judge` comes soon."""
 
     def stream(self, on_window: OnWindow) -> "SileroStream":
         """See `VadModel`."""
@@ -60,20 +66,31 @@ class SileroModel:
 
     def enter(self, stream: "SileroStream") -> None:
         """Have a window of this stream judged with the next."""
-        if not self._due:
-            self._soon(self.judge)
         self._due.append(stream)
+        self._ask()
 
     def judge(self) -> None:
         """See `VadModel`."""
+        self._asked = False
+        try:
+            self._judge_some()
+            while any(one.is_behind for one in self._due):
+                self._judge_some()
+        finally:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._due and not self._asked:
+            self._asked = True
+            self._soon(self.judge)
+
+    def _judge_some(self) -> None:
         due, later = self._due[:MOST_TOGETHER], self._due[MOST_TOGETHER:]
         if not due:
             return
         for one in due:
             one.step()
         self._due = later + [one for one in due if one.is_due]
-        if self._due:
-            self._soon(self.judge)
         for one, window in zip(due, self._run(due), strict=True):
             one.tell(window)
 
@@ -119,6 +136,11 @@ class SileroStream:
     def is_due(self) -> bool:
         """True while there is a window to be judged."""
         return len(self._waiting) >= _SIZE
+
+    @property
+    def is_behind(self) -> bool:
+        """True while there are more than it may be late with."""
+        return len(self._waiting) >= MOST_BEHIND * _SIZE
 
     def step(self) -> None:
         """Go on to the next window."""
