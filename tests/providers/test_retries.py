@@ -9,6 +9,8 @@ from tests.providers.line import FakeLine
 
 from onhook.agents.agent import STOP_LIMIT_S, AgentError
 from onhook.agents.providers.deadlines import USUAL
+from onhook.agents.providers.environment import OPENAI, ProviderError
+from onhook.agents.providers.http import ProviderHttp, Request
 from onhook.agents.providers.retries import PAUSE_S, pause_after
 
 pytestmark = pytest.mark.contract
@@ -192,3 +194,20 @@ async def test_a_turn_that_is_stopped_is_not_tried_again(kind: Kind, path: str, 
     agent.kill()
     assert sum(asked.startswith(path) for asked in cloud.asked) == 1
     assert line.all("fail") == []
+
+
+async def test_nothing_is_asked_once_more_over_connections_that_were_cut(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_in_the_pause(_status: int, _retry_after: str | None) -> float:
+        asyncio.get_running_loop().call_soon(http.abort)
+        return 0.01
+
+    monkeypatch.setattr("onhook.agents.providers.http.pause_after", cut_in_the_pause)
+    cloud.faults["/chat/completions"] = [Fault(503)]
+    http = ProviderHttp(USUAL)
+    with pytest.raises(ProviderError):
+        async with http.post(Request("openai", OPENAI.url("/chat/completions"), {}, json={})):
+            pass
+    assert cloud.asked == ["/chat/completions"]
+    await http.close()

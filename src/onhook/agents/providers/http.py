@@ -69,7 +69,7 @@ class ProviderHttp:
         self._sockets.cut()
 
     async def _answer(self, request: Request, *, retry: bool) -> aiohttp.ClientResponse:
-        """Return the answer to a request: the last try's. Raises `aiohttp.ClientError`."""
+        """Return the answer to a request: the last try's. Raises `aiohttp.ClientError`, `ProviderError`."""
         try:
             answer = await self._send(request)
         except aiohttp.ClientError as error:
@@ -83,6 +83,8 @@ class ProviderHttp:
             answer.close()
         log.warning("%s: %s; it is asked once more in %g s", request.who, failure, pause)
         await asyncio.sleep(pause)
+        if self._is_over:
+            raise ProviderError(f"{request.who}: stopped before it was asked once more")
         return await self._answer(request, retry=False)
 
     async def _send(self, request: Request) -> aiohttp.ClientResponse:
