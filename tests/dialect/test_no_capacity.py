@@ -5,8 +5,12 @@ import pytest
 import retell
 from tests.dialect.conftest import BASE_URL, Rig
 
+from onhook.calls.states import State
 from onhook.control.capacity import RETRY_AFTER_S
-from onhook.store.queries import CallFilter
+from onhook.control.place import PlaceOrder
+from onhook.store.queries import CallFilter, Page
+from onhook.testing.clock import ManualClock
+from onhook.testing.store import MemoryStore
 
 pytestmark = pytest.mark.dialect
 
@@ -59,6 +63,30 @@ async def test_calls_for_later_are_taken(rig: Rig, client: httpx.AsyncClient) ->
     await rig.call()
     path = f"/api/v1/agents/{rig.mine.agent_id}/call"
     assert (await client.post(path, json={"to": TO, "delay_seconds": 60})).status_code == 200
+
+
+async def test_a_batch_that_is_taken_is_taken_whole_though_more_is_due_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = ManualClock()
+    rig = Rig(MemoryStore(), clock)
+    await rig.start()
+    rig.capacity.max_calls = 1
+    check = rig.placer.check
+
+    async def check_slowly(order: PlaceOrder) -> None:
+        await check(order)
+        clock.advance(1.0)
+
+    monkeypatch.setattr(rig.placer, "check", check_slowly)
+    tasks = {"from_number": rig.mine.number, "tasks": [{"to_number": TO}] * 4}
+    async with rig.client() as client:
+        answer = await client.post("/create-batch-call", json=tasks)
+    calls = await rig.store.list_calls(CallFilter(), Page())
+
+    assert answer.status_code == 201, answer.text
+    assert len(calls) == 4
+    assert [call.state for call in calls].count(State.SCHEDULED) == 3
 
 
 async def test_retells_own_sdk_tells_it_as_a_rate_limit(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 from fastapi import APIRouter
@@ -12,7 +13,7 @@ from onhook.api.anunzi.idempotency import nonce_of
 from onhook.api.anunzi.placing import order_for
 from onhook.api.routing import CallerRequest, CheckedRoute
 from onhook.calls.states import State
-from onhook.control.place import PlaceOrder, RefusedError
+from onhook.control.place import NoCapacityError, PlaceOrder, Placer, RefusedError
 from onhook.store.queries import CallFilter
 
 PACE_MS = 100
@@ -50,7 +51,8 @@ async def create_batch_call(request: CallerRequest, body: CreateBatchCall) -> Ba
             await placer.check(order)
             await asyncio.sleep(0)
         for start in range(0, len(orders), WRITTEN_TOGETHER):
-            await asyncio.gather(*map(placer.place_once, orders[start : start + WRITTEN_TOGETHER]))
+            some = orders[start : start + WRITTEN_TOGETHER]
+            await asyncio.gather(*(_place(placer, order, caller.now_ms) for order in some))
     except RefusedError as error:
         raise refused(error) from error
     return BatchCall(
@@ -68,6 +70,14 @@ async def get_concurrency(request: CallerRequest) -> Concurrency:
     caller = request.caller
     where = CallFilter(environment_id=caller.environment_id, states=IN_USE)
     return Concurrency(current_concurrency=await caller.store.count_calls(where))
+
+
+async def _place(placer: Placer, order: PlaceOrder, now_ms: Callable[[], int]) -> None:
+    """Place a call of a batch that is taken: without room for it, it waits. Raises as `place_once`."""
+    try:
+        await placer.place_once(order)
+    except NoCapacityError:
+        await placer.place_once(msgspec.structs.replace(order, dial_at=now_ms() + PACE_MS))
 
 
 def _call_id(nonce: str, number: int) -> str:
