@@ -1,7 +1,6 @@
 """The recogniser in its child process: right words, and what happens when it dies, hangs or has too much to do."""
 
 import asyncio
-import importlib.util
 import os
 import select
 import signal
@@ -177,8 +176,19 @@ async def test_answers_beyond_what_it_can_take_are_no_match_at_once(ear: Recogni
 
 
 def test_without_pocketsphinx_the_components_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     assert Recogniser().component() == MISSING
+
+
+def test_a_pocketsphinx_that_cannot_be_loaded_is_told_by_the_components(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pocketsphinx.py").write_text("raise ImportError('libpulse.so.0: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pocketsphinx", raising=False)
+    assert Recogniser().component() == (
+        "pocketsphinx cannot be loaded (libpulse.so.0: cannot open shared object file): callers answer with keys only"
+    )
 
 
 PARENT = """
