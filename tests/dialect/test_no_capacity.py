@@ -89,6 +89,20 @@ async def test_a_batch_that_is_taken_is_taken_whole_though_more_is_due_than_ther
     assert [call.state for call in calls].count(State.SCHEDULED) == 3
 
 
+async def test_a_batch_that_is_sent_again_is_the_same_though_its_own_calls_fill_the_server(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    rig.capacity.max_calls = 1
+    tasks = {"from_number": rig.mine.number, "tasks": [{"to_number": TO}] * 2}
+    answers = [
+        await client.post("/create-batch-call", json=tasks, headers={"x-stainless-retry-count": attempt})
+        for attempt in ("0", "1")
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["batch_call_id"] == answers[1].json()["batch_call_id"]
+    assert await rig.store.count_calls(CallFilter()) == 2
+
+
 async def test_retells_own_sdk_tells_it_as_a_rate_limit(rig: Rig) -> None:
     rig.capacity.max_calls = 1
     await rig.call()

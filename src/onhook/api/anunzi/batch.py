@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from fastapi import APIRouter
@@ -12,6 +12,7 @@ from onhook.api.anunzi.errors import BLOCKED, COMMON, failure, refused
 from onhook.api.anunzi.idempotency import nonce_of
 from onhook.api.anunzi.placing import order_for
 from onhook.api.routing import CallerRequest, CheckedRoute
+from onhook.api.services import Caller
 from onhook.calls.states import State
 from onhook.control.place import NoCapacityError, PlaceOrder, Placer, RefusedError
 from onhook.store.queries import CallFilter
@@ -47,9 +48,7 @@ async def create_batch_call(request: CallerRequest, body: CreateBatchCall) -> Ba
         orders.append(msgspec.structs.replace(order, call_id=_call_id(nonce, number), dial_at=dial_at))
     placer = caller.services.placer
     try:
-        for order in orders:
-            await placer.check(order)
-            await asyncio.sleep(0)
+        await _check(caller, orders)
         for start in range(0, len(orders), WRITTEN_TOGETHER):
             some = orders[start : start + WRITTEN_TOGETHER]
             await asyncio.gather(*(_place(placer, order, caller.now_ms) for order in some))
@@ -70,6 +69,15 @@ async def get_concurrency(request: CallerRequest) -> Concurrency:
     caller = request.caller
     where = CallFilter(environment_id=caller.environment_id, states=IN_USE)
     return Concurrency(current_concurrency=await caller.store.count_calls(where))
+
+
+async def _check(caller: Caller, orders: Sequence[PlaceOrder]) -> None:
+    """Raise what placing one of the calls would, but for those that are there: the request was sent again."""
+    placed = {call.id for call in await caller.store.get_calls([order.call_id or "" for order in orders])}
+    for order in orders:
+        if order.call_id not in placed:
+            await caller.services.placer.check(order)
+        await asyncio.sleep(0)
 
 
 async def _place(placer: Placer, order: PlaceOrder, now_ms: Callable[[], int]) -> None:
