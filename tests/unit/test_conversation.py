@@ -28,7 +28,7 @@ from onhook.agents.messages import (
 )
 from onhook.calls.call import Call, EventType
 from onhook.calls.causes import Cause, Reason
-from onhook.voice.answered_by import AnsweredBy, Verdict
+from onhook.voice.answered_by import AnsweredBy, Beep, Verdict
 from onhook.voice.ear import BargedIn, SpeechEnded, SpeechStarted
 from tests.unit.voice_bench import SCRIPTED, SILENCE, VOICE, VoiceBench, timer
 
@@ -332,6 +332,31 @@ async def test_a_stop_in_any_state_silences_the_agent_and_leaves_nothing(state: 
     gc.collect()
     assert conversation() is None
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("settles", [True, False])
+async def test_what_the_model_judges_after_a_stop_changes_nothing(settles: bool) -> None:
+    bench, call = await talking(machine=MachinePolicy.LEAVE_MESSAGE)
+    bench.pass_time(call, 100)
+    tell, told = bench.ear.tell or pytest.fail("no ear"), len(bench.agent.sent)
+    bench.engine.settles = settles
+    await stop(bench, call)
+    for event in (
+        SpeechStarted(100),
+        BargedIn(200, 100),
+        SpeechEnded(300, 200),
+        AnsweredBy(Verdict.MACHINE, 300),
+        Beep(300),
+    ):
+        tell(event)
+    bench.engine.settle(call.id) if not settles else None
+    await bench.settled()
+
+    assert len(bench.agent.sent) == told
+    types = await bench.event_types(call.id)
+    assert types[-2:] == ["call.conversation_ended", "call.ended"]
+    assert not {"call.conversation_started", "call.answered_by"} & set(types)
+    assert bench.clock.pending == 0
 
 
 async def brought_to(state: str, bench: VoiceBench, call: Call) -> None:
