@@ -66,6 +66,7 @@ def labels(turns: list[dict[str, Any]], lane: Lane, seconds: float) -> list[str]
         right = x_of(following["start_ms"], seconds) - 6 if following else float(WIDTH)
         columns = max(8, int((right - left) / CHARACTER))
         lines = textwrap.wrap(turn["text"], columns, max_lines=LABEL_LINES, placeholder=" ...")
+        left = min(left, WIDTH - 1.2 * CHARACTER * max(map(len, lines)) - MARGIN)
         bottom = lane.middle - LANE / 2 - 4
         for place, line in enumerate(reversed(lines)):
             y = bottom - place * LINE_HEIGHT

@@ -43,6 +43,13 @@ def test_each_voice_is_drawn_where_it_spoke_with_what_it_said(tmp_path: Path) ->
     assert _height(caller[360]) > 20 > 1 > _height(caller[60])
 
 
+def test_words_at_the_very_end_are_not_cut_off(tmp_path: Path) -> None:
+    late = {"type": "call.turn", "data": {"role": "agent", "text": "Goodbye.", "start_ms": 1990}}
+    drawn = picture(_recording(tmp_path / "call.wav"), {"events": [*TIMELINE["events"], late]})
+    goodbye = next(text for text in ElementTree.fromstring(drawn).iter(f"{SVG}text") if text.text == "Goodbye.")
+    assert float(goodbye.attrib["x"]) + 6 * len("Goodbye.") <= 960
+
+
 def _height(point: str) -> float:
     """How far a point of the upper outline is above the middle of its lane."""
     y = float(point.split(",")[1])
