@@ -266,3 +266,28 @@ def test_what_comes_at_once_after_a_stall_was_said_one_after_the_other(model: Va
     assert isinstance(end, SpeechEnded)
     assert begin.at_ms == pytest.approx(1000, abs=100)
     assert end.at_ms == pytest.approx(1000 + speech.ms(said), abs=100)
+
+
+# --- a model that failed --------------------------------------------------------------------------------
+
+
+def test_a_turn_is_told_with_its_true_times_after_windows_that_the_model_could_not_judge(
+    model: VadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[EarEvent] = []
+    ear = Ear(model, AgentDefinition(AgentKind.SCRIPTED), events.append)
+    said = speech.speak("Hold on.")
+    heard = speech.frames(speech.quiet(ONSET_MS) + said + speech.quiet(1200))
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "_session", None)
+        for index, frame in enumerate(heard[:50]):
+            ear.hear(Tick(heard=frame, sent=speech.quiet(20), arrived=True), 20 * (index + 1), agent_speaking=False)
+            model.judge()
+    for index, frame in enumerate(heard[50:], 50):
+        ear.hear(Tick(heard=frame, sent=speech.quiet(20), arrived=True), 20 * (index + 1), agent_speaking=False)
+        model.judge()
+    begin, end = events
+    assert isinstance(begin, SpeechStarted)
+    assert isinstance(end, SpeechEnded)
+    assert abs(begin.at_ms - ONSET_MS) <= 120
+    assert abs(end.at_ms - ONSET_MS - speech.ms(said)) <= 130

@@ -9,11 +9,18 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from onhook.voice.silero import MOST_BEHIND, MOST_TOGETHER
+from onhook.voice.silero import MOST_BEHIND, MOST_TOGETHER, SileroModel
 from onhook.voice.vad import WINDOW_MS, VadModel, Window, load_vad
 from tests import speech
 
 pytestmark = pytest.mark.unit
+
+
+class BrokenSession:
+    """What runs the model, and cannot."""
+
+    def run(self, *_what: object) -> None:
+        raise RuntimeError("the session is broken")
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +29,18 @@ def model() -> VadModel:
 
 
 def windows_of(model: VadModel, mulaw: bytes) -> list[Window]:
-    windows: list[Window] = []
+    windows: list[Window | None] = []
     stream = model.stream(windows.append)
     for frame in speech.frames(mulaw):
         stream.hear(frame)
         model.judge()
-    return windows
+    return judged(windows)
+
+
+def judged(windows: list[Window | None]) -> list[Window]:
+    """Return the windows, of which none was lost."""
+    assert None not in windows
+    return [window for window in windows if window is not None]
 
 
 def same(windows: list[Window], others: list[Window]) -> bool:
@@ -59,29 +72,29 @@ def test_a_window_comes_each_32_ms_however_the_audio_is_cut(model: VadModel) -> 
     mulaw = speech.noise(1000)
     in_frames = windows_of(model, mulaw)
     assert len(in_frames) == 1000 // WINDOW_MS
-    at_once: list[Window] = []
+    at_once: list[Window | None] = []
     model.stream(at_once.append).hear(mulaw)
     for _ in in_frames:
         model.judge()
-    assert same(at_once, in_frames)
+    assert same(judged(at_once), in_frames)
 
 
 def test_streams_of_one_model_do_not_hear_each_other(model: VadModel) -> None:
     sounds = [speech.noise(1000), speech.music(1000), speech.ringback(1)[:8000], *[speech.noise(1000, -30)] * 40]
-    found: list[list[Window]] = [[] for _ in sounds]
+    found: list[list[Window | None]] = [[] for _ in sounds]
     streams = [model.stream(windows.append) for windows in found]
     for frames in zip(*map(speech.frames, sounds), strict=True):
         for stream, frame in zip(streams, frames, strict=True):
             stream.hear(frame)
         model.judge()
         model.judge()
-    assert all(same(windows, windows_of(model, sound)) for windows, sound in zip(found, sounds, strict=True))
+    assert all(same(judged(windows), windows_of(model, sound)) for windows, sound in zip(found, sounds, strict=True))
 
 
 def test_what_comes_at_the_same_time_is_judged_together_and_soon() -> None:
     asked: list[Callable[[], None]] = []
     model = load_vad(asked.append)
-    windows: list[Window] = []
+    windows: list[Window | None] = []
     streams = [model.stream(windows.append) for _ in range(MOST_TOGETHER + 1)]
     for stream in streams:
         stream.hear(speech.quiet(WINDOW_MS))
@@ -97,7 +110,7 @@ def test_what_comes_at_the_same_time_is_judged_together_and_soon() -> None:
 def test_a_call_that_is_far_behind_is_not_left_there() -> None:
     asked: list[Callable[[], None]] = []
     model = load_vad(asked.append)
-    windows: list[Window] = []
+    windows: list[Window | None] = []
     stream = model.stream(windows.append)
     stream.hear(speech.quiet(WINDOW_MS * 3 * MOST_BEHIND))
     asked.pop()()
@@ -113,15 +126,37 @@ def test_a_call_that_is_far_behind_is_not_left_there() -> None:
 def test_a_call_that_cannot_take_its_window_costs_no_other_call_its_own(
     model: VadModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(window: Window) -> None:
+    def broken(window: Window | None) -> None:
         raise ValueError(window)
 
-    windows: list[Window] = []
+    windows: list[Window | None] = []
     for stream in (model.stream(broken), model.stream(windows.append)):
         stream.hear(speech.quiet(WINDOW_MS))
     model.judge()
     assert len(windows) == 1
     assert "ValueError" in caplog.text
+
+
+def test_a_run_of_the_model_that_fails_costs_its_own_windows_only_and_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Callable[[], None]] = []
+    model = load_vad(asked.append)
+    assert isinstance(model, SileroModel)
+    windows: list[Window | None] = []
+    stream = model.stream(windows.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "_session", BrokenSession())
+        stream.hear(speech.quiet(WINDOW_MS * 3))
+        while asked:
+            asked.pop()()
+    stream.hear(speech.quiet(WINDOW_MS))
+    asked.pop()()
+    assert windows[:3] == [None] * 3
+    assert len(judged(windows[3:])) == 1
+    (logged,) = caplog.records
+    assert "the session is broken" in caplog.text
+    assert logged.levelname == "ERROR"
 
 
 def test_levels_are_those_of_the_sound(model: VadModel) -> None:

@@ -123,8 +123,8 @@ class Ear:
             for event in self._answerer.hear(tick.heard, at_ms, self._turn):
                 self._tell(event)
 
-    def _on_window(self, window: Window) -> None:
-        """Take a judged window; tell what it brings, in order."""
+    def _on_window(self, window: Window | None) -> None:
+        """Take a judged window, or the loss of one; tell what it brings, in order."""
         then = self._unjudged.popleft()
         bar = self._over_agent if then.agent_speaking else _ALONE
         later = self._incomplete + len(self._unjudged) * _WINDOW_BYTES
@@ -133,8 +133,10 @@ class Ear:
         if self._overlap is not None and self._overlap.hear(hearing, self._turn, then.agent_speaking):
             self._tell(BargedIn(self._at_ms, self._overlap.began_ms))
 
-    def _judge(self, window: Window, then: _Moment, surely: float, end_ms: int) -> Hearing:
-        """Tell the caller's voice from noise, and from what comes back of the agent's."""
+    def _judge(self, window: Window | None, then: _Moment, surely: float, end_ms: int) -> Hearing:
+        """Tell the caller's voice from noise, and from what comes back of the agent's. A lost window holds nothing."""
+        if window is None:
+            return Hearing(end_ms, voiced=False, loud=False)
         loud = self._noise.loud(window.level) and window.level > then.echo_db
         if self._turn.speaking:
             surely -= _HYSTERESIS

@@ -1,6 +1,7 @@
 """The silero VAD at 8 kHz on onnxruntime. Slow to import: only `onhook.voice.vad.load_vad` does."""
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -59,6 +60,8 @@ class SileroModel:
         self._due: list[SileroStream] = []
         self._asked = False
         """`judge` comes soon."""
+        self._fails = False
+        """The last run failed, which is logged once."""
 
     def stream(self, on_window: OnWindow) -> "SileroStream":
         """See `VadModel`."""
@@ -91,8 +94,20 @@ class SileroModel:
         for one in due:
             one.step()
         self._due = later + [one for one in due if one.is_due]
-        for one, window in zip(due, self._run(due), strict=True):
+        for one, window in zip(due, self._windows(due), strict=True):
             one.tell(window)
+
+    def _windows(self, due: list["SileroStream"]) -> Sequence[Window | None]:
+        """Return the present windows of some streams; None for each when the model fails, of whatever kind that is."""
+        try:
+            windows = self._run(due)
+        except Exception:
+            if not self._fails:
+                logger.exception("the model fails: until it works again no caller is heard to speak")
+            self._fails = True
+            return [None] * len(due)
+        self._fails = False
+        return windows
 
     def _run(self, due: list["SileroStream"]) -> list[Window]:
         """Return what the model makes of the present windows of some streams."""
@@ -155,8 +170,8 @@ class SileroStream:
             self._quiet = 0
             self.state, self.context = _blank()
 
-    def tell(self, window: Window) -> None:
-        """Hand a judged window out; who cannot take it must not cost the others theirs."""
+    def tell(self, window: Window | None) -> None:
+        """Hand a window out, None for a lost one; who cannot take it must not cost the others theirs."""
         try:
             self._on_window(window)
         except Exception:

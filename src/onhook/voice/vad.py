@@ -20,7 +20,8 @@ class Window(NamedTuple):
     """RMS in dB relative to full scale; -100 is digital silence."""
 
 
-OnWindow = Callable[[Window], None]
+OnWindow = Callable[[Window | None], None]
+"""Takes a window, or None for one that the model failed to judge."""
 
 Soon = Callable[[Callable[[], None]], object]
 """Has something done when all that comes at the same time has come."""
