@@ -146,3 +146,13 @@ async def test_an_agent_of_ours_that_is_lost_has_left_no_message() -> None:
     bench.pass_time(call, 400)
     assert await bench.ended_for(call) == Cause("agent", Reason.VOICEMAIL)
     assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)
+
+
+@pytest.mark.parametrize("kind", [AgentKind.SCRIPTED, AgentKind.CHAIN])
+async def test_an_agent_that_is_lost_while_the_beep_is_waited_for_ends_the_call_at_once(kind: AgentKind) -> None:
+    bench, call = await machine(MachinePolicy.LEAVE_MESSAGE, kind=kind, apology="I am sorry, I have to go.")
+    bench.agent.say(Lost("killed"))
+    assert await bench.ended_for(call) == Cause("system", Reason.AGENT_LOST, text="killed")
+    assert bench.engine.hangups == [(call.id, Cause("system", Reason.AGENT_LOST, text="killed"))]
+    assert len(bench.agents.sessions) == 1, "nobody apologises to a machine that has not beeped"
+    assert not await bench.noted(call, EventType.VOICEMAIL_LEFT)

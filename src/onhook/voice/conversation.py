@@ -322,14 +322,14 @@ class Conversation:
                 logger.warning("call %s: too much is to be played, %d keys are dropped", self._line.call.id, unsent)
 
     def _on_lost(self, reason: Reason, error: str) -> None:
-        """The agent is gone: say so to the caller, if the agent's maker has words for it, and end the call."""
+        """The agent is gone: end the call, after the words its maker has for that; not to a machine before its beep."""
         self._seat.clear("the agent was lost")
         logger.warning("call %s: its agent is lost: %s", self._line.call.id, error)
         if self.farewell.in_progress:
             self.farewell.lose()
             return
         cause = Cause("system", reason, text=error[:MAX_CAUSE_TEXT] or None)
-        if self._agent.apology is None:
+        if self._agent.apology is None or self._voicemail.stage is Stage.AWAITING_BEEP:
             self._line.end(cause)
         elif self._ask_farewell(cause, APOLOGY_LIMIT_MS):
             self._announce(self._agent.apology)
