@@ -5,7 +5,11 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from onhook.calls.call import EventType
+from onhook.clock import Clock
 from onhook.lines.engine import Tick
+from onhook.store.logs import log_of
+from onhook.store.store import Progress, Store
 from onhook.voice.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -51,6 +55,38 @@ class RecordingDesk:
     async def _hand_over(self, call_id: str, recording: "Recording") -> None:
         await recording.saved()
         self._recordings.finished(call_id)
+
+
+class LeftRecordings:
+    """The recordings of calls that an earlier life of this process has left: their ends come in this one.
+
+    How the caller learned of the recording is not told: the agent may have been changed since.
+    """
+
+    def __init__(self, recordings: Recordings, store: Store, clock: Clock) -> None:
+        self._recordings = recordings
+        self._store = store
+        self._clock = clock
+        self._lengths: dict[str, asyncio.Future[int]] = {}
+
+    def measure(self, call_id: str) -> None:
+        """Look how long the recording of a call is, before it is encoded."""
+        loop = asyncio.get_running_loop()
+        self._lengths[call_id] = loop.run_in_executor(None, self._recordings.length_ms, call_id)
+
+    async def log(self, call_id: str) -> None:
+        """Log the recording of a call that was measured, unless an earlier life has. Raises `StoreError`."""
+        if call_id not in self._lengths:
+            return
+        duration_ms = await self._lengths[call_id]
+        if duration_ms > 0 and not await self._is_logged(call_id):
+            data = {"duration_ms": duration_ms, "channels": 2, "format": "wav"}
+            await self._store.record_progress(Progress(call_id, self._clock.now_ms(), EventType.RECORDING, data=data))
+        self._lengths.pop(call_id, None)
+
+    async def _is_logged(self, call_id: str) -> bool:
+        log = await log_of(self._store, call_id)
+        return any(event.type is EventType.RECORDING for event in log)
 
 
 class DeskFile:

@@ -39,7 +39,7 @@ from onhook.metrics.scrape import scrape
 from onhook.process import owning, spare_what_stays, stop_signal
 from onhook.provision import ensure_environment, ensure_sandbox, ensure_trunk
 from onhook.readiness import readiness
-from onhook.recording_desk import RecordingDesk
+from onhook.recording_desk import LeftRecordings, RecordingDesk
 from onhook.relay import LineRelay
 from onhook.settings import Settings, http_url, is_loopback
 from onhook.store.secrets import SecretBox, load_or_create_key
@@ -129,6 +129,8 @@ class Node:
             settings.recordings_path, settings.recording_days, to_ogg=settings.recording_format == "ogg"
         )
         self.recording_desk = RecordingDesk(self.recordings)
+        left = LeftRecordings(self.recordings, self.store, self.clock)
+        self.reconciler.on_left, self.ending.log_left = left.measure, left.log
         self.conversations = self.relay.conversations = Conversations(self._voice())
         self.ending.cut_farewell = self.conversations.cut_farewell
         self.graceful = GracefulStops(self.store, self.clock, self.ending, self.timers, self.conversations)

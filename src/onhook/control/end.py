@@ -13,7 +13,7 @@ the record failed.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -51,6 +51,8 @@ class Ending:
         """Told of each end that is written, once. They are quick and raise nothing."""
         self.cut_farewell: Callable[[str], Farewell | None] = _nobody_talks
         """Has nobody begin, or go on with, the last words of a call; returns what became of those that were wished."""
+        self.log_left: Callable[[str], Awaitable[None]] = _nothing_left
+        """Logs what an earlier life has left unlogged of a call (by its id), before its end is. Raises `StoreError`."""
         self._waiters: dict[str, set[asyncio.Future[Call]]] = {}
         self._unwritten: dict[str, StopOrder] = {}
         """Stops carried out on the wire that the store has not confirmed, by call id."""
@@ -97,6 +99,7 @@ class Ending:
 
     async def settle(self, ended: LegEnded) -> Call | None:
         """Write the end of a leg with its proof. Repeats are harmless. Raises `StoreError`."""
+        await self.log_left(ended.call_id)
         order, now = self._unwritten.get(ended.call_id), self._clock.now_ms()
         call = await self._store.settle(
             Settlement(
@@ -223,6 +226,10 @@ async def in_time(write: Coroutine[Any, Any, T]) -> T:
 
 def _nobody_talks(_call_id: str) -> None:
     """Stand in for `Ending.cut_farewell` where there are no agents."""
+
+
+async def _nothing_left(_call_id: str) -> None:
+    """Stand in for `Ending.log_left` where nothing is recorded."""
 
 
 def _cause_of(call: Call) -> Cause:

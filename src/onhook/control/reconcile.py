@@ -49,6 +49,8 @@ class Reconciler:
         self._ending = ending
         self._dialer = dialer
         self._timers = timers
+        self.on_left: Callable[[str], None] = _nobody_asks
+        """Told of each call (by its id) that an earlier life has left with a leg, before its end is written."""
 
     async def run(self) -> None:
         """Sweep every `SWEEP_S` seconds until cancelled; a store that is away is tried again."""
@@ -97,6 +99,8 @@ class Reconciler:
             for call_id, snapshot in snapshots.items()
             if not self._resume(call_id, snapshot, causes.get(call_id) or RESTARTED)
         ]
+        for call in sent:  # Their goodbyes have left; their ends are not written before the event loop turns.
+            self.on_left(call.id)
         if refused is not None:
             raise refused
         for call_id in unreadable:
@@ -181,6 +185,10 @@ class Reconciler:
             left += found
             page = Page(limit=500, after=(found[-1].created_at, found[-1].id))
         return left
+
+
+def _nobody_asks(_call_id: str) -> None:
+    """Stand in for `Reconciler.on_left` where nothing is recorded."""
 
 
 async def _refusal_of(step: Awaitable[object]) -> StoreError | None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,15 @@ class Recordings:
         """Return the file with a call's recording."""
         paths = [self._path(call_id, suffix) for suffix in FORMATS]
         return next((path for path in paths if path.exists()), None)
+
+    def length_ms(self, call_id: str) -> int:
+        """Return how much a call's WAV holds, by its header; 0 when there is none, or none that can be read."""
+        try:
+            with wave.open(str(self._path(call_id, "wav"))) as file:
+                frames, rate = file.getnframes(), file.getframerate()
+        except (OSError, EOFError, wave.Error):
+            return 0
+        return int(frames * 1000 / rate)
 
     def delete(self, call_id: str) -> bool:
         """Delete a call's recording; False when there is none. Raises `OSError`."""
