@@ -2,7 +2,7 @@
 
 import typer
 
-from onhook.cli import audit, blocks, calls, events, objects, serve, stops
+from onhook.cli import audit, blocks, calls, environments, events, objects, serve, stops
 
 app = typer.Typer(
     name="onhook",
@@ -11,6 +11,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 serve.register(app)
+app.add_typer(environments.app, name="environments")
 app.add_typer(objects.keys, name="keys")
 app.add_typer(objects.agents, name="agents")
 app.add_typer(objects.numbers, name="numbers")

@@ -10,7 +10,9 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 
+from onhook.clock import SystemClock
 from onhook.settings import Settings, SettingsError, load_settings
+from onhook.store.audit import Act
 from onhook.store.secrets import SecretBox, SecretError, load_or_create_key
 from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Store, StoreError
@@ -22,6 +24,8 @@ DataOption = typer.Option(None, "--data", help="Data directory. Default: ONHOOK_
 ConfigOption = typer.Option(None, "--config", envvar="ONHOOK_CONFIG", help="TOML file with settings.")
 JsonOption = typer.Option(False, "--json", help="Print JSON, for programs.")
 NumbersOption = typer.Option(False, "--numbers", help="Print whole phone numbers, not the last 4 digits alone.")
+
+clock = SystemClock()
 
 
 class Code(IntEnum):
@@ -48,6 +52,11 @@ MEANINGS = {
     Code.INTERRUPTED: "left by Ctrl-C",
 }
 """What the exit codes mean (docs/reference/cli.md is made of it)."""
+
+
+def operator() -> Act:
+    """Return who works at the command line, as the audit log tells it."""
+    return Act("operator", clock.now_ms())
 
 
 def fail(message: str, code: int = Code.NOT_DONE) -> NoReturn:

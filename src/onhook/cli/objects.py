@@ -10,27 +10,28 @@ import typer
 
 from onhook.agents.definition import AgentKind, DefinitionError
 from onhook.calls.call import Dialect, new_agent_id
-from onhook.cli.common import ConfigOption, DataOption, fail, moment, secret_box, settings_or_exit, with_store
-from onhook.clock import SystemClock
-from onhook.provision import CONFIGURED_TRUNK, DEFAULT_ENVIRONMENT, create_key, ensure_environment, ensure_trunk
+from onhook.cli.common import (
+    ConfigOption,
+    DataOption,
+    clock,
+    fail,
+    moment,
+    operator,
+    secret_box,
+    settings_or_exit,
+    with_store,
+)
+from onhook.cli.environments import EnvironmentOption, in_environment
+from onhook.provision import CONFIGURED_TRUNK, create_key, ensure_trunk
 from onhook.settings import Settings
-from onhook.store.audit import Act
 from onhook.store.scopes import Scope
 from onhook.store.secrets import TokenPrefix
-from onhook.store.store import Agent, ApiKey, ConflictError, Number, Store, TrunkRecord
+from onhook.store.store import Agent, ApiKey, ConflictError, Number, R, Store, TrunkRecord
 
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 agents = typer.Typer(help="Voice agents.", no_args_is_help=True)
 numbers = typer.Typer(help="Phone numbers to call from.", no_args_is_help=True)
 trunks = typer.Typer(help="SIP trunks.", no_args_is_help=True)
-
-clock = SystemClock()
-
-
-def operator() -> Act:
-    """Return who works at the command line, as the audit log tells it."""
-    return Act("operator", clock.now_ms())
-
 
 TRUNK_URI = re.compile(r"sip:[A-Za-z0-9.\[\]:-]+(;transport=(udp|tcp))?")
 
@@ -53,6 +54,7 @@ def create(
     scope: list[Scope] = typer.Option(
         [], "--scope", help="What it may do; give it once for each. Default: everything.", show_default=False
     ),
+    environment: str = EnvironmentOption,
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -61,19 +63,20 @@ def create(
     box = secret_box(settings) if signs else None
 
     async def work(store: Store) -> str:
-        await ensure_environment(store, clock)
         prefix: TokenPrefix = "talq_" if talkover else "key_"
         scopes = tuple(sorted(set(scope)))
-        _, token = await create_key(store, clock, DEFAULT_ENVIRONMENT, name, prefix, box, scopes, operator())
+        _, token = await create_key(store, clock, environment, name, prefix, box, scopes, operator())
         return token
 
-    typer.echo(with_store(settings, work))
+    typer.echo(in_environment(settings, environment, work))
 
 
 @keys.command("list")
-def list_keys(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+def list_keys(
+    environment: str = EnvironmentOption, data: Path | None = DataOption, config: Path | None = ConfigOption
+) -> None:
     """List the keys; tokens are not kept."""
-    found = with_store(settings_or_exit(config, data), lambda store: store.find(ApiKey, None))
+    found = _found(ApiKey, environment, settings_or_exit(config, data))
     for key in found:
         scopes = f"  only {' '.join(key.scopes)}" if key.scopes else ""
         state = f"revoked {moment(key.revoked_at)}" if key.revoked_at else f"created {moment(key.created_at)}"
@@ -108,6 +111,7 @@ def create_agent(
     bot: str | None = typer.Option(None, help="Where the bot of a websocket agent is, such as wss://host/path."),
     language: str | None = typer.Option(None, help="Such as en-US, es-ES or pt-BR."),
     record: bool = typer.Option(False, "--record", help="Record its calls."),
+    environment: str = EnvironmentOption,
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -124,7 +128,7 @@ def create_agent(
     now = clock.now_ms()
     agent = Agent(
         id=new_agent_id(Dialect.TALKOVER),
-        environment_id=DEFAULT_ENVIRONMENT,
+        environment_id=environment,
         dialect=Dialect.TALKOVER,
         name=name,
         label=name,
@@ -137,17 +141,18 @@ def create_agent(
     _check_agent(agent, settings)
 
     async def work(store: Store) -> None:
-        await ensure_environment(store, clock)
         await store.put(agent, operator())
 
-    with_store(settings, work)
+    in_environment(settings, environment, work)
     typer.echo(agent.id)
 
 
 @agents.command("list")
-def list_agents(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+def list_agents(
+    environment: str = EnvironmentOption, data: Path | None = DataOption, config: Path | None = ConfigOption
+) -> None:
     """List the agents."""
-    for agent in with_store(settings_or_exit(config, data), lambda store: store.find(Agent, None)):
+    for agent in _found(Agent, environment, settings_or_exit(config, data)):
         typer.echo(f"{agent.id}  {'published' if agent.published else 'draft':9}  {agent.kind:15}  {agent.name}")
 
 
@@ -165,6 +170,7 @@ def add_trunk(
     inbound_password: str | None = typer.Option(
         None, envvar="ONHOOK_INBOUND_PASSWORD", help="Its password; kept encrypted."
     ),
+    environment: str = EnvironmentOption,
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -177,7 +183,7 @@ def add_trunk(
     box = secret_box(settings)
     trunk = TrunkRecord(
         id=f"trunk_{uuid.uuid4().hex[:12]}",
-        environment_id=DEFAULT_ENVIRONMENT,
+        environment_id=environment,
         name=name,
         uri=uri,
         created_at=clock.now_ms(),
@@ -192,26 +198,30 @@ def add_trunk(
     )
 
     async def work(store: Store) -> None:
-        await ensure_environment(store, clock)
         await store.put(trunk, operator())
 
-    with_store(settings, work)
+    in_environment(settings, environment, work)
     typer.echo(trunk.id)
 
 
 @trunks.command("list")
-def list_trunks(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+def list_trunks(
+    environment: str = EnvironmentOption, data: Path | None = DataOption, config: Path | None = ConfigOption
+) -> None:
     """List the trunks."""
-    for trunk in with_store(settings_or_exit(config, data), lambda store: store.find(TrunkRecord, None)):
+    for trunk in _found(TrunkRecord, environment, settings_or_exit(config, data)):
         typer.echo(f"{trunk.id}  {trunk.uri}  {trunk.name}")
 
 
 @numbers.command("add")
 def add_number(
     number: str = typer.Argument(help="The number, such as +12025550100."),
-    trunk: str = typer.Option(CONFIGURED_TRUNK, help="Id of its trunk; without one, that of ONHOOK_TRUNK_URI."),
+    trunk: str = typer.Option(
+        CONFIGURED_TRUNK, help="Id of its trunk; without one, that of ONHOOK_TRUNK_URI, in the default environment."
+    ),
     agent: str | None = typer.Option(None, help="Id of the agent that calls from it."),
     inbound_agent: str | None = typer.Option(None, help="Id of the agent that takes its calls."),
+    environment: str = EnvironmentOption,
     data: Path | None = DataOption,
     config: Path | None = ConfigOption,
 ) -> None:
@@ -222,14 +232,13 @@ def add_number(
     box = secret_box(settings)
 
     async def work(store: Store) -> str:
-        await ensure_environment(store, clock)
         await ensure_trunk(store, settings, box, clock)
-        if await store.get(TrunkRecord, trunk, DEFAULT_ENVIRONMENT) is None:
-            return f"no trunk {trunk}; set ONHOOK_TRUNK_URI, or name one of `onhook trunks list` with --trunk"
+        if await store.get(TrunkRecord, trunk, environment) is None:
+            return f"no trunk {trunk} in {environment}; name one with --trunk, or set ONHOOK_TRUNK_URI for default"
         for used in (agent, inbound_agent):
-            if used is not None and await store.get(Agent, used, DEFAULT_ENVIRONMENT) is None:
+            if used is not None and await store.get(Agent, used, environment) is None:
                 return f"no agent {used}; `onhook agents list` names them"
-        record = Number(number_id, DEFAULT_ENVIRONMENT, value, trunk, clock.now_ms(), agent, inbound_agent)
+        record = Number(number_id, environment, value, trunk, clock.now_ms(), agent, inbound_agent)
         try:
             await store.put(record, operator())
         except ConflictError:
@@ -237,19 +246,26 @@ def add_number(
         return ""
 
     number_id = f"number_{uuid.uuid4().hex[:12]}"
-    refusal = with_store(settings, work)
+    refusal = in_environment(settings, environment, work)
     if refusal:
         fail(refusal)
     typer.echo(number_id)
 
 
 @numbers.command("list")
-def list_numbers(data: Path | None = DataOption, config: Path | None = ConfigOption) -> None:
+def list_numbers(
+    environment: str = EnvironmentOption, data: Path | None = DataOption, config: Path | None = ConfigOption
+) -> None:
     """List the numbers."""
-    for number in with_store(settings_or_exit(config, data), lambda store: store.find(Number, None)):
+    for number in _found(Number, environment, settings_or_exit(config, data)):
         agents = f"agent {number.agent_id or '-'}"
         agents += f"  inbound agent {number.inbound_agent_id}" if number.inbound_agent_id else ""
         typer.echo(f"{number.id}  {number.number}  trunk {number.trunk_id}  {agents}")
+
+
+def _found(kind: type[R], environment: str, settings: Settings) -> list[R]:
+    """Return all of a kind that an environment has, newest first, or leave."""
+    return in_environment(settings, environment, lambda store: store.find(kind, environment))
 
 
 def _check_agent(agent: Agent, settings: Settings) -> None:
