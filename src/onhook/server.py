@@ -49,6 +49,7 @@ from onhook.tracing.traces import otlp_traces
 from onhook.voice.conversations import Conversations, Voice
 from onhook.voice.credentials import signing_credentials
 from onhook.voice.ears import load_ears
+from onhook.voice.fitness import check_agent
 from onhook.voice.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -106,7 +107,15 @@ class Node:
         self.ending.on_end.append(self.ends.on_end)
         self.traces = otlp_traces(self.store, settings.otel_endpoint) if settings.otel_endpoint else None
         self.dialer = Dialer(
-            self.store, self.engine, self.clock, self.live, self.capacity, relay.on_event, decrypt, carrier_uri
+            self.store,
+            self.engine,
+            self.clock,
+            self.live,
+            self.capacity,
+            relay.on_event,
+            decrypt,
+            carrier_uri,
+            self._check_agent,
         )
         policy = DialPolicy(allow=settings.dial_allow, default_region=settings.default_region)
         self.bot_urls = BotUrls(settings.agent_url_allow, allow_private=carrier_uri is not None)
@@ -214,9 +223,9 @@ class Node:
         router = Router(self.store, self.peers, trunk, self._check_agent, self.settings.default_region)
         return Inbound(self.store, self.engine, self.live, self.capacity, self.recorder, router)
 
-    def _check_agent(self, agent: Agent) -> None:
-        """Refuse an agent that could not be put on a call. Raises `DefinitionError`."""
-        definition_of(agent, None, self.bot_urls)
+    async def _check_agent(self, agent: Agent) -> None:
+        """See `check_agent`."""
+        await check_agent(agent, self.bot_urls, self.store, self.secrets.decrypt)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

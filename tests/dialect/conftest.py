@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from starlette.types import ASGIApp
 from tests.unit.courier_bench import ScriptedTransport
 
-from onhook.agents.reading import definition_of
+from onhook.agents.reading import NO_BOTS
 from onhook.api.app import create_app
 from onhook.api.renderers import renderers
 from onhook.api.services import RecordingFiles, Services
@@ -39,6 +39,7 @@ from onhook.store.sqlite import SqliteStore
 from onhook.store.store import Agent, ApiKey, Environment, Number, Store, TrunkRecord
 from onhook.testing.engine import ANSWERS, RINGS, FakeEngine
 from onhook.testing.store import MemoryStore
+from onhook.voice.fitness import check_agent
 from onhook.webhooks.courier import Courier
 from onhook.webhooks.requests import RequestMaker
 
@@ -131,22 +132,28 @@ class Rig:
         self.graceful = GracefulStops(store, self.clock, self.ending, self.timers, Silent())
         self.recorder = ProgressRecorder(store, self.ending, self.live, self.clock, late_watch_s=180.0)
         self.secrets = SecretBox(Fernet.generate_key())
+        self.bot_urls = NO_BOTS
         self.peers = Peers(store, self.clock, self.secrets.decrypt, resolve, ("192.0.2.0/24",))
         router = Router(
             store,
             self.peers,
             lambda record: trunk_of(record, self.secrets.decrypt),
-            lambda agent: definition_of(agent, None),
+            self.check_agent,
         )
         self.inbound = Inbound(store, self.engine, self.live, self.capacity, self.recorder, router)
         self.engine.report_to(Relay(self.recorder, self.inbound))
         self.dialer = Dialer(
-            store, self.engine, self.clock, self.live, self.capacity, self.recorder.on_event, self.secrets.decrypt
+            store,
+            self.engine,
+            self.clock,
+            self.live,
+            self.capacity,
+            self.recorder.on_event,
+            self.secrets.decrypt,
+            check_agent=self.check_agent,
         )
-        self.placer = Placer(
-            store, self.clock, DialPolicy(), self.capacity, self.dialer.start, lambda agent: definition_of(agent, None)
-        )
-        self.registrar = Registrar(store, self.clock, lambda agent: definition_of(agent, None))
+        self.placer = Placer(store, self.clock, DialPolicy(), self.capacity, self.dialer.start, self.check_agent)
+        self.registrar = Registrar(store, self.clock, self.check_agent)
         self.transport = ScriptedTransport()
         requests = RequestMaker(store, self.secrets.decrypt, self.clock, "X-TalkOver-Signature")
         self.courier = Courier(store, self.transport, requests, renderers(), self.clock)
@@ -155,6 +162,9 @@ class Rig:
         self.public_url: str | None = None
         self.mine = Tenant("mine", "+12025550190", "key_mine_0123456789abcdef")
         self.other = Tenant("other", "+12025550191", "talq_other_0123456789abcdef")
+
+    async def check_agent(self, agent: Agent) -> None:
+        await check_agent(agent, self.bot_urls, self.store, self.secrets.decrypt)
 
     async def start(self) -> None:
         await self.store.open()
@@ -191,6 +201,7 @@ class Rig:
                 rate_limit_per_minute=rate_limit_per_minute,
                 streams=streams or Streams(),
                 recordings=self.recordings,
+                bot_urls=self.bot_urls,
                 public_url=self.public_url,
                 metrics=some_metrics,
             )

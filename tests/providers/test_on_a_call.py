@@ -49,6 +49,13 @@ async def _call(node: NodeUnderTest, kind: Kind, **settings: Any) -> str:
     return call_id
 
 
+async def test_an_agent_without_its_key_is_not_dialled(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(AssertionError, match=r"agent_invalid.*OPENAI_API_KEY is not set"):
+        await _call(node, CHAIN)
+    assert (await node.get("/v1/calls"))["items"] == []
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 async def test_a_stop_does_not_wait_for_providers_and_they_see_their_connections_close(
     kind: Kind, node: NodeUnderTest, cloud: Cloud

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, Dialect
 from onhook.calls.causes import Cause, Reason
 from onhook.control.capacity import Capacity
@@ -29,6 +30,8 @@ class Bench:
     """
 
     def __init__(self, store: Store | None = None, max_calls: int = 0) -> None:
+        self.unfit: dict[str, str] = {}
+        """What keeps agents, by their ids, from being put on a call."""
         self.clock = ManualClock()
         self.store = cast("MemoryStore", store or MemoryStore())
         self.engine = FakeEngine(self.clock)
@@ -45,8 +48,9 @@ class Bench:
             self.capacity,
             self.recorder.on_event,
             lambda secret: secret,
+            check_agent=self.check_agent,
         )
-        self.placer = Placer(self.store, self.clock, DialPolicy(), self.capacity, self.dialer.start)
+        self.placer = Placer(self.store, self.clock, DialPolicy(), self.capacity, self.dialer.start, self.check_agent)
         self.timers = StopTimers(self.store, self.clock, self.ending)
         self.reconciler = Reconciler(
             self.store, self.engine, self.clock, self.live, self.ending, self.dialer, self.timers
@@ -82,6 +86,10 @@ class Bench:
         call = await self.placer.place(order)
         await self.dialer.started()
         return await self.written(call.id)
+
+    async def check_agent(self, agent: Agent) -> None:
+        if agent.id in self.unfit:
+            raise DefinitionError(self.unfit[agent.id])
 
     async def told_to_hang_up(self) -> None:
         """Let other tasks run until the engine was told to end a leg, for a bounded number of turns."""

@@ -4,7 +4,6 @@ import asyncio
 
 import msgspec
 
-from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, Dialect
 from onhook.control.dial import trunk_of
 from onhook.control.inbound import Inbound
@@ -22,22 +21,18 @@ CALLER = "+12025550177"
 
 
 class InboundBench(Bench):
-    """A bench whose number takes calls. The far end of the fake engine, 192.0.2.9, is at trunk `t1` of tenant `a`.
-
-    `unfit` are agents that could not be put on a call.
-    """
+    """A bench whose number takes calls. The far end of the fake engine, 192.0.2.9, is at trunk `t1` of tenant `a`."""
 
     def __init__(self, store: MemoryStore | None = None, default_region: str | None = None, max_calls: int = 0) -> None:
         super().__init__(store, max_calls)
-        self.unfit: set[str] = set()
         self.peers = Peers(self.store, self.clock, _decrypt, self._resolve)
         self.hosts: dict[str, list[str]] = {}
         """What the names of the world's hosts stand for."""
         self.router = Router(
-            self.store, self.peers, lambda record: trunk_of(record, _decrypt), self._check, default_region
+            self.store, self.peers, lambda record: trunk_of(record, _decrypt), self.check_agent, default_region
         )
         self.inbound = Inbound(self.store, self.engine, self.live, self.capacity, self.recorder, self.router)
-        self.registrar = Registrar(self.store, self.clock, self._check)
+        self.registrar = Registrar(self.store, self.clock, self.check_agent)
 
     async def open(self) -> "InboundBench":
         await super().open()
@@ -92,10 +87,6 @@ class InboundBench(Bench):
                 raise OSError(f"{host} is not known")
             return found
         return [host]
-
-    def _check(self, agent: Agent) -> None:
-        if agent.id in self.unfit:
-            raise DefinitionError("it has no tongue")
 
 
 async def talkover_agent(bench: InboundBench) -> None:

@@ -113,7 +113,7 @@ async def test_what_nobody_may_take_is_refused_and_leaves_nothing(bench: Inbound
     await bench.agent(published=False)
     assert await bench.refused() == 480
     await bench.agent(published=True)
-    bench.unfit.add("agent1")
+    bench.unfit["agent1"] = "it has no tongue"
     assert await bench.refused() == 480
     assert await bench.calls() == []
     assert len(bench.live) == 0
@@ -410,7 +410,7 @@ async def test_only_an_agent_that_could_speak_is_registered(
     bench: InboundBench, agent_id: str, changes: dict[str, object], code: str
 ) -> None:
     await bench.agent(**changes)
-    bench.unfit |= {agent_id} if code == "agent_invalid" else set()
+    bench.unfit |= {agent_id: "it has no tongue"} if code == "agent_invalid" else {}
     with pytest.raises(RefusedError) as refused:
         await bench.registrar.register(RegisterOrder("a", Dialect.ANUNZI, agent_id))
     assert refused.value.code == code

@@ -7,10 +7,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Dialect, Direction
 from onhook.calls.states import State
-from onhook.control.place import DialPolicy, PlaceOrder, Placer, RefusedError, check_destination
+from onhook.control.place import DialPolicy, PlaceOrder, RefusedError, check_destination
 from onhook.store.queries import CallFilter
 from onhook.store.store import Agent, Number, StoreError, TrunkRecord
 from tests.unit.control_bench import Bench
@@ -144,10 +143,7 @@ async def test_a_trunk_deleted_after_the_call_was_written_ends_the_call(bench: B
 
 
 async def test_an_agent_that_cannot_be_put_on_a_call_is_refused_before_anything_is_written(bench: Bench) -> None:
-    def check(agent: Agent) -> None:
-        raise DefinitionError(f"url: {agent.name} has no bot")
-
-    bench.placer = Placer(bench.store, bench.clock, DialPolicy(), bench.capacity, bench.dialer.start, check)
+    bench.unfit["agent1"] = "url: Ann has no bot"
     with pytest.raises(RefusedError, match="url: Ann has no bot") as refusal:
         await bench.placer.place(ORDER)
     assert refusal.value.code == "agent_invalid"

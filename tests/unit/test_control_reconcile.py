@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 
-from onhook.calls.call import Call
+from onhook.calls.call import Call, Dialect
 from onhook.calls.causes import Cause, Outcome, Reason
 from onhook.calls.proof import Method, Result
 from onhook.calls.states import State
-from onhook.control.place import MAX_DELAY_S
-from onhook.store.store import Due, StoreError
+from onhook.control.place import MAX_DELAY_S, PlaceOrder
+from onhook.store.store import Agent, Due, StoreError
 from tests.unit.control_bench import API, Bench
 
 pytestmark = pytest.mark.unit
@@ -19,6 +20,41 @@ pytestmark = pytest.mark.unit
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
     yield await Bench().open()
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+async def test_a_scheduled_call_whose_agent_is_no_good_any_more_ends_undialled(bench: Bench, is_deleted: bool) -> None:
+    call = await bench.place(delay_s=60)
+    if is_deleted:
+        await bench.store.delete(Agent, "agent1", "a")
+    else:
+        bench.unfit["agent1"] = "url: the bot is not allowed any more"
+    bench.clock.advance(60)
+    await bench.reconciler.sweep()
+    await bench.dialer.started()
+    ended = await bench.written(call.id)
+    why = "the agent is not there any more" if is_deleted else "url: the bot is not allowed any more"
+    assert (ended.state, ended.cause) == (State.ENDED, Cause("system", Reason.AGENT_LOST, text=why))
+    assert (ended.outcome, ended.dialed_at) == (Outcome.FAILED, None)
+    assert ended.proof is not None
+    assert (ended.proof.result, ended.proof.method) == (Result.CONFIRMED, Method.NONE)
+    assert bench.engine.legs == {}
+    assert bench.engine.hangups == []
+
+
+async def test_an_agent_that_is_no_good_any_more_keeps_no_other_scheduled_call_waiting(bench: Bench) -> None:
+    agent = await bench.store.get(Agent, "agent1", "a")
+    assert agent is not None
+    await bench.store.put(msgspec.structs.replace(agent, id="agent2"))
+    broken = await bench.place(delay_s=60)
+    order = PlaceOrder("a", Dialect.NATIVE, "+12025550199", "agent2", "+12025550100", delay_s=60)
+    good = await bench.placer.place(order)
+    bench.unfit["agent1"] = "kind: OPENAI_API_KEY is not set"
+    bench.clock.advance(60)
+    await bench.reconciler.sweep()
+    await bench.dialer.started()
+    assert (await bench.written(broken.id)).state is State.ENDED
+    assert list(bench.engine.legs) == [good.id]
 
 
 async def test_a_scheduled_call_is_dialled_when_its_delay_is_over(bench: Bench) -> None:

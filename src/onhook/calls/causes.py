@@ -110,7 +110,9 @@ REGISTRY: dict[Reason, ReasonEntry] = {
     Reason.BOTH_SILENT: ReasonEntry("neither side said anything for too long", Outcome.NO_ANSWER, 16),
     Reason.NO_INBOUND_AUDIO: ReasonEntry("no RTP came from the far end", Outcome.FAILED, 102),
     Reason.AGENT_START_TIMEOUT: ReasonEntry("the agent did not start in time", Outcome.FAILED, 41),
-    Reason.AGENT_LOST: ReasonEntry("the agent crashed, hung, or lost its connection", Outcome.FAILED, 41),
+    Reason.AGENT_LOST: ReasonEntry(
+        "the agent crashed, hung, lost its connection, or could not be put on the call", Outcome.FAILED, 41
+    ),
     Reason.AGENT_LOOP: ReasonEntry("the agent called its tools in a loop", Outcome.FAILED, 41),
     Reason.DIAL_BLOCKED: ReasonEntry("a dial block kept the call from being dialled, or taken", Outcome.CANCELED),
     Reason.RESTART: ReasonEntry("the server restarted while the call was live", Outcome.CANCELED, 41),
@@ -141,11 +143,14 @@ BY_STATUS: dict[int, Reason] = {
 """SIP final responses with a reason of their own (RFC 3261 section 21, RFC 8197 for 607)."""
 
 
+MAX_CAUSE_TEXT = 200
+
+
 class Cause(msgspec.Struct, frozen=True):
     """Who ended the call, why, and in which protocol words.
 
     `initiator` is one of `api_key:ID`, `callee`, `caller`, `agent`, `timer`, `operator`, `carrier`,
-    `system`. `text` is free text of the actor, at most 200 characters.
+    `system`. `text` is free text of the actor, at most `MAX_CAUSE_TEXT` characters.
     """
 
     initiator: str

@@ -4,15 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.proof import Method, Proof, Result
 from onhook.clock import Clock
 from onhook.control.capacity import Capacity
+from onhook.control.fitness import CheckAgent, any_agent
 from onhook.control.live import LiveCalls
 from onhook.lines.engine import DialOrder, Engine, LegEnded, LegEvent, Trunk
 from onhook.store.secrets import SecretError
-from onhook.store.store import Store, StoreError, TrunkRecord
+from onhook.store.store import Agent, Store, StoreError, TrunkRecord
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Dialer:
         report: Callable[[LegEvent], None],
         decrypt: Callable[[str], str],
         force_uri: str | None = None,
+        check_agent: CheckAgent = any_agent,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -43,6 +46,7 @@ class Dialer:
         self._report = report
         self._decrypt = decrypt
         self._force_uri = force_uri
+        self._check_agent = check_agent
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -58,13 +62,18 @@ class Dialer:
         task.add_done_callback(self._tasks.discard)
 
     async def start_scheduled(self, call: Call) -> None:
-        """Dial a call whose delay is over, unless it was stopped meanwhile. Raises `StoreError`.
+        """Dial a call whose delay is over, unless it was stopped meanwhile.
 
-        Without a seat it waits on: the next sweep finds it again.
+        Without a seat it waits on: the next sweep finds it again. Raises `DefinitionError` when its agent cannot be put
+        on it any more, `StoreError`; nothing is dialled then.
         """
         if self._closed or self._capacity.shortage() is not None:
             return
         with self._capacity.seat():
+            agent = await self._store.get(Agent, call.agent_id, call.environment_id)
+            if agent is None:
+                raise DefinitionError("the agent is not there any more")
+            await self._check_agent(agent)
             now = self._clock.now_ms()
             if await self._store.dial(call.id, now, now + call.ring_timeout_ms):
                 self.start(call)

@@ -12,6 +12,7 @@ from onhook.calls.states import State
 from onhook.calls.timer import CallTimer
 from onhook.clock import Clock
 from onhook.control.capacity import Capacity, NoSeatError
+from onhook.control.fitness import CheckAgent, any_agent
 from onhook.store.audit import Act
 from onhook.store.control_rules import blocking
 from onhook.store.records import DialBlock
@@ -116,10 +117,7 @@ def _is_emergency(raw: str, digits: str, default_region: str | None) -> bool:
 
 
 class Placer:
-    """Creates calls. `on_created` is told of each call that is to be dialled now.
-
-    `check_agent` raises `DefinitionError` for an agent that could not be put on a call.
-    """
+    """Creates calls. `on_created` is told of each call that is to be dialled now."""
 
     def __init__(
         self,
@@ -128,7 +126,7 @@ class Placer:
         policy: DialPolicy,
         capacity: Capacity,
         on_created: Callable[[Call], None],
-        check_agent: Callable[[Agent], object] = lambda agent: agent,
+        check_agent: CheckAgent = any_agent,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -214,7 +212,7 @@ class Placer:
         if agent.direction is Direction.INBOUND:
             raise RefusedError("agent_inactive", "Agent takes inbound calls only")
         try:
-            self._check_agent(agent)
+            await self._check_agent(agent)
         except DefinitionError as error:
             raise RefusedError("agent_invalid", f"The agent cannot be put on a call: {error}") from error
         if number is None:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call
-from onhook.calls.causes import Cause, Reason
+from onhook.calls.causes import MAX_CAUSE_TEXT, Cause, Reason
 from onhook.calls.proof import Method, Proof, Result
 from onhook.calls.states import State
 from onhook.calls.timer import TimerKind
@@ -140,7 +141,12 @@ class Reconciler:
 
     async def _dial(self, calls: Sequence[Call]) -> None:
         for call in calls:
-            await self._dialer.start_scheduled(call)
+            try:
+                await self._dialer.start_scheduled(call)
+            except DefinitionError as error:
+                logger.warning("call %s is not dialled: %s", call.id, error)
+                cause = Cause("system", Reason.AGENT_LOST, text=str(error)[:MAX_CAUSE_TEXT])
+                await self._ending.request_stop(StopOrder(call.id, cause, self._clock.now_ms()))
 
     async def _stop_all(self, calls: Sequence[Call]) -> None:
         """Make the stop of each call durable that has none, in one transaction; one with a farewell ends for that."""

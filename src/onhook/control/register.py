@@ -1,13 +1,12 @@
 """Registering a call: its agent and all that it is to know, before the customer's own SIP side sends us its leg."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, new_call_id
 from onhook.calls.states import State
 from onhook.clock import Clock
+from onhook.control.fitness import CheckAgent, any_agent
 from onhook.control.place import RefusedError
 from onhook.store.audit import Act
 from onhook.store.store import Agent, ConflictError, Store
@@ -34,11 +33,9 @@ class RegisterOrder(msgspec.Struct, frozen=True):
 
 
 class Registrar:
-    """Registers calls. `check_agent` raises `DefinitionError` for an agent that could not be put on a call."""
+    """Registers calls."""
 
-    def __init__(
-        self, store: Store, clock: Clock, check_agent: Callable[[Agent], object] = lambda agent: agent
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, check_agent: CheckAgent = any_agent) -> None:
         self._store = store
         self._clock = clock
         self._check_agent = check_agent
@@ -86,7 +83,7 @@ class Registrar:
         if not agent.published:
             raise RefusedError("agent_inactive", "Agent is not published")
         try:
-            self._check_agent(agent)
+            await self._check_agent(agent)
         except DefinitionError as error:
             raise RefusedError("agent_invalid", f"The agent cannot be put on a call: {error}") from error
         return agent

@@ -12,6 +12,7 @@ from onhook.agents.definition import DefinitionError
 from onhook.calls.call import Call, CallDetails, Dialect, Direction, mask_number, new_call_id
 from onhook.calls.causes import Cause, Reason
 from onhook.calls.states import State
+from onhook.control.fitness import CheckAgent, any_agent
 from onhook.control.peers import Peers
 from onhook.lines.engine import Incoming, Trunk
 from onhook.store.store import Agent, Number, Store, TrunkRecord
@@ -52,17 +53,14 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """Finds the call that a far end means. `check_agent` raises `DefinitionError` for an agent unfit for a call.
-
-    `default_region` is the ISO country in which a number without a plus is read.
-    """
+    """Finds the call that a far end means. `default_region` is the ISO country of numbers without a plus."""
 
     def __init__(
         self,
         store: Store,
         peers: Peers,
         trunk_of: Callable[[TrunkRecord], Trunk | None],
-        check_agent: Callable[[Agent], object] = lambda agent: agent,
+        check_agent: CheckAgent = any_agent,
         default_region: str | None = None,
     ) -> None:
         self._store = store
@@ -92,7 +90,7 @@ class Router:
         if call is None or not waits or call.environment_id not in environments:
             return UNKNOWN
         agent = await self._store.get(Agent, call.agent_id, call.environment_id)
-        if agent is None or not self._is_fit(agent):
+        if agent is None or not await self._is_fit(agent):
             return NOBODY
         trunk_id = call.trunk_id or self._peers.trunk_id(incoming.peer[0], incoming.account, call.environment_id)
         return Route(call, awaited=True, trunk=await self._trunk(trunk_id, call.environment_id))
@@ -122,13 +120,13 @@ class Router:
         agent = await self._store.get(Agent, agent_id, number.environment_id) if agent_id is not None else None
         if agent is None or not (number.inbound_agent_id or agent.direction is Direction.INBOUND):
             return None
-        return agent if self._is_fit(agent) else None
+        return agent if await self._is_fit(agent) else None
 
-    def _is_fit(self, agent: Agent) -> bool:
+    async def _is_fit(self, agent: Agent) -> bool:
         if not agent.published:
             return False
         try:
-            self._check_agent(agent)
+            await self._check_agent(agent)
         except DefinitionError as error:
             logger.warning("agent %s cannot be put on a call: %s", agent.id, error)
             return False

@@ -34,7 +34,7 @@ from onhook.agents.messages import (
 )
 from onhook.agents.port import AgentPort
 from onhook.calls.call import EventType
-from onhook.calls.causes import Cause, Reason
+from onhook.calls.causes import MAX_CAUSE_TEXT, Cause, Reason
 from onhook.clock import Clock, Timer
 from onhook.lines.engine import Tick
 from onhook.metrics.parts import TalkFigures
@@ -44,7 +44,7 @@ from onhook.voice.call_line import CallLine
 from onhook.voice.call_recording import CallRecording, OpenRecording
 from onhook.voice.ear import BargedIn, EarEvent, SpeechEnded, SpeechStarted
 from onhook.voice.ears import OpenEar
-from onhook.voice.farewell import FAREWELL, MAX_CAUSE_TEXT, Farewell
+from onhook.voice.farewell import FAREWELL, Farewell
 from onhook.voice.mouth import UTTERANCE, Mouth
 from onhook.voice.seat import Seat
 from onhook.voice.transcript import Transcript, Turn

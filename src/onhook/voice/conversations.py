@@ -11,7 +11,7 @@ from onhook.agents.placeholders import variables_of
 from onhook.agents.port import AgentPort
 from onhook.calls.call import Call
 from onhook.calls.call import Farewell as LastWords
-from onhook.calls.causes import Cause, Reason
+from onhook.calls.causes import MAX_CAUSE_TEXT, Cause, Reason
 from onhook.clock import Clock
 from onhook.control.end import Ending
 from onhook.control.live import LiveCalls
@@ -23,7 +23,7 @@ from onhook.voice.call_line import CallLine, Note
 from onhook.voice.call_recording import CallRecording, OpenRecording
 from onhook.voice.conversation import Conversation, Parts
 from onhook.voice.ears import Ears, FitEar
-from onhook.voice.farewell import MAX_CAUSE_TEXT, Result, Stage
+from onhook.voice.farewell import Result, Stage
 from onhook.voice.line_agents import LineAgents
 
 logger = logging.getLogger(__name__)

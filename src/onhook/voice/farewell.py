@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from onhook.calls.causes import Cause, Reason
+from onhook.calls.causes import MAX_CAUSE_TEXT, Cause, Reason
 from onhook.clock import Clock, Timer
 from onhook.voice.call_line import CallLine
 
@@ -19,8 +19,6 @@ FAREWELL = "farewell"
 
 TAIL_MS = 200
 """What the far end's jitter buffer still holds of the last word when it has left us."""
-
-MAX_CAUSE_TEXT = 200
 
 
 class Stage(StrEnum):

@@ -1,8 +1,6 @@
-"""Which providers make up a chain: by the agent's options, else by which keys are there."""
+"""The links of a chain, by its complete options."""
 
 from typing import NamedTuple
-
-import msgspec
 
 from onhook.agents.agent import AgentError
 from onhook.agents.chain.deepgram import DeepgramEar
@@ -10,13 +8,10 @@ from onhook.agents.chain.elevenlabs import ElevenLabsVoice
 from onhook.agents.chain.openai import OpenAIChat, OpenAIEar, OpenAIVoice
 from onhook.agents.chain.parts import Chat, SpeechToText, TextToSpeech
 from onhook.agents.definition import AgentDefinition, DefinitionError
-from onhook.agents.model_options import ChainOptions, options_of
+from onhook.agents.model_options import ChainOptions
 from onhook.agents.providers.deadlines import Limits
-from onhook.agents.providers.environment import DEEPGRAM, ELEVENLABS, OPENAI, Provider
 from onhook.agents.providers.http import ProviderHttp
-
-EARS: dict[str, Provider] = {"deepgram": DEEPGRAM, "openai": OPENAI}
-VOICES: dict[str, Provider] = {"elevenlabs": ELEVENLABS, "openai": OPENAI}
+from onhook.agents.providers.needed import check_keys, completed
 
 
 class Links(NamedTuple):
@@ -30,17 +25,10 @@ class Links(NamedTuple):
 def complete_options(definition: AgentDefinition) -> ChainOptions:
     """Return the options, complete. Raises `AgentError` for one that is wrong, or whose key is missing."""
     try:
-        options = options_of(definition, ChainOptions)
+        check_keys(definition)
+        return completed(definition)
     except DefinitionError as error:
         raise AgentError(str(error)) from error
-    options = msgspec.structs.replace(
-        options,
-        stt=options.stt or ("openai" if DEEPGRAM.missing() else "deepgram"),
-        tts=options.tts or ("openai" if ELEVENLABS.missing() else "elevenlabs"),
-    )
-    for provider in (OPENAI, EARS[options.stt or ""], VOICES[options.tts or ""]):
-        provider.key()
-    return options
 
 
 def links(definition: AgentDefinition, options: ChainOptions, http: ProviderHttp, limits: Limits) -> Links:
