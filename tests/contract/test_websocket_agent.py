@@ -68,6 +68,9 @@ class Line:
     def consent(self, *, granted: bool) -> None:
         self.wanted.put_nowait(("consent", granted))
 
+    def notice(self, *, begins: bool) -> None:
+        """Nobody gives one."""
+
     def fail(self, error: str) -> None:
         self.wanted.put_nowait(("fail", error))
 

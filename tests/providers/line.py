@@ -49,6 +49,9 @@ class FakeLine:
     def consent(self, *, granted: bool) -> None:
         self._note("consent", granted)
 
+    def notice(self, *, begins: bool) -> None:
+        self._note("notice", begins)
+
     def fail(self, error: str) -> None:
         self._note("fail", error)
 

@@ -314,7 +314,27 @@ async def test_a_notice_of_recording_comes_before_the_greeting(start: Start, clo
         recording_notice="We record.",
     )
 
-    await _spoken(line, "We record. Hello.")
+    await line.until(lambda: line.all("notice") == [True, False])
+    assert line.all("say") == ["We record. Hello."]
+
+
+async def test_a_notice_in_the_models_own_words_begins_with_its_first_utterance(
+    start: Start, cloud: Cloud, line: FakeLine
+) -> None:
+    agent = await start(CHAIN, record=True, consent=Consent.NOTICE, initial_delay_ms=60_000)
+    assert line.all("notice") == []
+
+    await caller_talks(agent, cloud)
+    await line.until(lambda: line.all("notice") == [True, False])
+    assert " ".join(line.all("say")) == SAID
+
+
+async def test_without_a_notice_the_line_is_told_of_none(start: Start, cloud: Cloud, line: FakeLine) -> None:
+    await start(CHAIN, agent_speaks_first=True, initial_message="Hello.", record=True)
+
+    await _spoken(line, "Hello.")
+    await line.first("mark")
+    assert line.all("notice") == []
 
 
 async def test_a_turn_without_words_is_not_answered(start: Start, cloud: Cloud, line: FakeLine) -> None:

@@ -289,6 +289,27 @@ async def test_consent_to_a_recording_is_asked_first_and_told_to_the_call(
     assert await line.first("consent") is True
 
 
+async def test_a_notice_of_recording_begins_with_the_models_first_sound_and_is_not_interrupted(
+    start: Start, cloud: Cloud, line: FakeLine
+) -> None:
+    agent = await start(record=True, consent=Consent.NOTICE, recording_notice="We record.")
+    await line.until(lambda: line.all("notice") == [True, False])
+    assert "We record." in (await cloud.until("response.create"))["response"]["instructions"]
+    heard = len(cloud.of("input_audio_buffer.append"))
+
+    agent.on_audio(FRAME)
+    await cloud.caller_talks()
+    await line.until(lambda: len(line.played) == 6 * len(TONE))
+    assert line.all("clear") == []
+    assert len(cloud.of("input_audio_buffer.append")) == heard
+
+    for name in line.all("mark"):
+        agent.on_mark(name, cleared=False)
+    agent.on_audio(FRAME)
+    await cloud.until("input_audio_buffer.append")
+    assert line.all("notice") == [True, False]
+
+
 async def test_an_error_about_one_event_is_survived(start: Start, cloud: Cloud, line: FakeLine) -> None:
     await start()
 

@@ -64,6 +64,9 @@ class FakeMedia:
     def consent(self, *, granted: bool) -> None:
         self._enter("consent", granted)
 
+    def notice(self, *, begins: bool) -> None:
+        self._enter("notice", begins)
+
     def fail(self, error: str) -> None:
         self._enter("fail", error)
 

@@ -40,6 +40,7 @@ from onhook.agents.messages import (
     Lost,
     MarkAsked,
     Marked,
+    Notice,
     Play,
     PressKeys,
     Say,
@@ -141,6 +142,7 @@ def test_messages_to_the_agent_survive_the_way(message: ToAgent) -> None:
         Heard("yes", 1, 2, (Word("yes", 1, 2),)),
         Acted("end", "{}", "null", failed=True),
         Consented(granted=False),
+        Notice(begins=True),
         Gone(clean=False, left=2, report={"stuck": 1}),
     ],
 )

@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 
-from onhook.agents.definition import AgentDefinition, BargeIn, MachinePolicy
+from onhook.agents.definition import AgentDefinition, BargeIn, Consent, MachinePolicy
 from onhook.agents.messages import (
     Acted,
     Clear,
     Cue,
     CueKind,
     Dtmf,
+    FromAgent,
     HangUp,
     Heard,
     Interrupted,
     Lost,
     MarkAsked,
     Marked,
+    Notice,
     Play,
     PressKeys,
     Say,
@@ -184,6 +186,65 @@ async def test_the_agent_may_drop_its_own_words_and_press_keys() -> None:
     assert bench.engine.legs[call.id].keys == "12#"
     (turn,) = await bench.noted(call, EventType.TURN)
     assert (turn["interrupted"], turn["end_ms"]) == (True, 120)
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+async def test_a_notice_is_heard_whole_and_what_comes_behind_it_can_be_interrupted(text_first: bool) -> None:
+    bench, call = await talking()
+    begin: list[FromAgent] = [Say("We record."), Notice(begins=True)]
+    bench.agent.say(*(begin if text_first else reversed(begin)), Play(VOICE * 50), Notice(begins=False))
+    bench.speaks("Hello.", 1000)
+    bench.pass_time(call, 500)
+    bench.hears(call, BargedIn(500, 400))
+    bench.engine.press(call.id, "1")
+    bench.agent.say(Clear())
+    assert not any(isinstance(message, Interrupted) for message in bench.agent.sent)
+    bench.pass_time(call, 1000)
+    bench.hears(call, BargedIn(1500, 1400))
+    assert Interrupted(540) in bench.agent.sent
+    turns = await bench.noted(call, EventType.TURN)
+    assert [(turn["text"], turn["interrupted"]) for turn in turns] == [("We record.", False), ("Hello.", True)]
+
+
+async def test_a_notice_in_pieces_is_heard_whole() -> None:
+    bench, call = await talking()
+    bench.agent.say(Notice(begins=True), Say("We"), Play(VOICE * 50), Say("record."), Play(VOICE * 50))
+    bench.pass_time(call, 1500)
+    bench.hears(call, BargedIn(1500, 1400))
+    bench.agent.say(Notice(begins=False))
+    bench.pass_time(call, 2000)
+    turns = await bench.noted(call, EventType.TURN)
+    assert [(turn["text"], turn["interrupted"]) for turn in turns] == [("We", False), ("record.", False)]
+
+
+async def test_a_notice_that_waits_for_its_turn_is_heard_whole() -> None:
+    bench, call = await talking()
+    bench.speaks("Hello.", 1000)
+    bench.agent.say(Notice(begins=True), Say("We record."), Play(VOICE * 50), Notice(begins=False))
+    bench.pass_time(call, 500)
+    bench.hears(call, BargedIn(500, 400))
+    bench.pass_time(call, 3000)
+    turns = await bench.noted(call, EventType.TURN)
+    assert [(turn["text"], turn["interrupted"]) for turn in turns] == [("Hello.", False), ("We record.", False)]
+
+
+async def test_a_notice_is_dropped_when_a_machine_is_to_be_heard_out_and_nothing_is_recorded_for_one_unheard() -> None:
+    bench, call = await talking(machine=MachinePolicy.LEAVE_MESSAGE, record=True, consent=Consent.NOTICE)
+    bench.hears(call, AnsweredBy(Verdict.MACHINE, 100))
+    bench.agent.say(Notice(begins=True), Say("We record."), Play(VOICE * 50), Notice(begins=False))
+    assert bench.engine.queued_ms(call.id) == 0
+    assert bench.files == []
+    bench.hears(call, Beep(200))
+    bench.agent.say(Notice(begins=True), Say("We record."), Play(VOICE * 50), Notice(begins=False))
+    assert len(bench.files) == 1
+
+
+async def test_a_notice_that_is_being_given_is_dropped_when_a_machine_is_to_be_heard_out() -> None:
+    bench, call = await talking(machine=MachinePolicy.LEAVE_MESSAGE)
+    bench.agent.say(Notice(begins=True), Say("We record."), Play(VOICE * 50), Notice(begins=False))
+    bench.pass_time(call, 100)
+    bench.hears(call, AnsweredBy(Verdict.MACHINE, 100))
+    assert bench.engine.queued_ms(call.id) == 0
 
 
 async def test_tool_calls_are_logged() -> None:

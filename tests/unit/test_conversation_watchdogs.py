@@ -11,10 +11,12 @@ from onhook.agents.messages import (
     Cue,
     CueKind,
     Failed,
+    FromAgent,
     Gone,
     HangUp,
     Heard,
     Lost,
+    Notice,
 )
 from onhook.calls.call import Call, EventType
 from onhook.calls.causes import Cause, Reason
@@ -255,20 +257,24 @@ async def test_a_store_that_is_away_does_not_keep_a_watchdog_from_ending_the_cal
 
 
 @pytest.mark.parametrize(
-    ("consent", "answers", "kept"),
+    ("consent", "told", "kept"),
     [
         (Consent.NONE, None, 100),
-        (Consent.NOTICE, None, 100),
+        (Consent.NONE, Notice(begins=True), 100),
+        (Consent.NOTICE, None, 0),
+        (Consent.NOTICE, Notice(begins=True), 50),
+        (Consent.NOTICE, Notice(begins=False), 0),
         (Consent.ASK, None, 0),
-        (Consent.ASK, True, 50),
-        (Consent.ASK, False, 0),
+        (Consent.ASK, Notice(begins=True), 0),
+        (Consent.ASK, Consented(granted=True), 50),
+        (Consent.ASK, Consented(granted=False), 0),
     ],
 )
-async def test_a_recording_keeps_what_the_caller_allows(consent: Consent, answers: bool | None, kept: int) -> None:
+async def test_a_recording_keeps_what_the_caller_allows(consent: Consent, told: FromAgent | None, kept: int) -> None:
     bench, call = await talking(record=True, consent=consent)
     bench.pass_time(call, 1000, VOICE)
-    if answers is not None:
-        bench.agent.say(Consented(granted=answers))
+    if told is not None:
+        bench.agent.say(told)
     bench.pass_time(call, 1000, VOICE)
     bench.engine.hang_up_far_end(call.id)
 
@@ -279,6 +285,7 @@ async def test_a_recording_keeps_what_the_caller_allows(consent: Consent, answer
 
 async def test_a_recording_that_the_caller_forbids_is_deleted() -> None:
     bench, call = await talking(record=True, consent=Consent.NOTICE)
+    bench.agent.say(Notice(begins=True))
     bench.pass_time(call, 1000, VOICE)
     bench.agent.say(Consented(granted=False))
     bench.engine.hang_up_far_end(call.id)

@@ -305,7 +305,26 @@ async def test_a_goodbye_to_the_question_of_recording_is_confirmed_too() -> None
 
 async def test_a_notice_comes_before_the_greeting() -> None:
     call = await ScriptedCall(record=True, consent=Consent.NOTICE, recording_notice="We record.").begin()
-    assert await call.listened() == f"We record. {GREETING} {QUESTION}"
+    assert await call.listened() == f"{GREETING} {QUESTION}"
+    assert call.media.all_of("say")[0] == "We record."
+    assert [what for what, _ in call.media.log[:6]] == ["notice", "say", "play", "notice", "say", "play"]
+
+
+async def test_a_caller_who_speaks_first_is_given_the_notice_with_the_first_words() -> None:
+    call = await ScriptedCall(record=True, consent=Consent.NOTICE, agent_speaks_first=False).begin()
+    assert call.media.log == []
+    call.speaks(None)
+    await call.listened()
+    assert call.media.all_of("say") == [EN.recording_notice, f"{GREETING} {QUESTION}"]
+
+
+async def test_a_notice_that_was_not_begun_is_given_with_the_next_words() -> None:
+    call = await ScriptedCall(record=True, consent=Consent.NOTICE, agent_speaks_first=False).begin()
+    call.speaks(None)
+    call.agent.on_dtmf("*")  # before any of the first words is spoken
+    await call.listened()
+    assert call.media.all_of("say") == [EN.recording_notice, QUESTION]
+    assert call.media.all_of("notice") == [True, False]
 
 
 # --- scripts of one's own -----------------------------------------------------------------------------

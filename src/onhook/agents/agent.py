@@ -59,6 +59,13 @@ class CallMedia(Protocol):
         """Tell whether the caller agreed to a recording."""
         ...
 
+    def notice(self, *, begins: bool) -> None:
+        """Tell that the audio from here on is the notice of a recording, or, without `begins`, no more.
+
+        The recording begins with the notice, and nothing interrupts it.
+        """
+        ...
+
     def fail(self, error: str) -> None:
         """Tell that the agent is broken, in the middle of the call: its connection is lost, say."""
         ...

@@ -71,7 +71,7 @@ class Consent(StrEnum):
 
     NONE = "none"
     NOTICE = "notice"
-    """`recording_notice` is said first."""
+    """`recording_notice` is said first; nothing is kept before it, and nothing interrupts it."""
     ASK = "ask"
     """`recording_notice` is asked first; nothing is kept before a yes."""
 

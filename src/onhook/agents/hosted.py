@@ -203,6 +203,10 @@ class LineMedia:
         """See `CallMedia`."""
         self._send(messages.Consented(granted))
 
+    def notice(self, *, begins: bool) -> None:
+        """See `CallMedia`."""
+        self._send(messages.Notice(begins))
+
     def fail(self, error: str) -> None:
         """See `CallMedia`."""
         self._send(messages.Failed(error[:ERROR_LENGTH]))

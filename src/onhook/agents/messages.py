@@ -167,6 +167,15 @@ class Consented(msgspec.Struct, frozen=True, tag=True):
     granted: bool
 
 
+class Notice(msgspec.Struct, frozen=True, tag=True):
+    """The audio from here on tells the caller of the recording, which begins with it; nothing interrupts that.
+
+    Without `begins` it is told: the audio from here on is as any other.
+    """
+
+    begins: bool
+
+
 class Gone(msgspec.Struct, frozen=True, tag=True):
     """The agent has stopped; `clean` is False when it had to be killed. `left` counts what stayed behind."""
 
@@ -176,5 +185,18 @@ class Gone(msgspec.Struct, frozen=True, tag=True):
 
 
 FromAgent = (
-    Started | Failed | Lost | Say | Play | MarkAsked | Clear | PressKeys | HangUp | Heard | Acted | Consented | Gone
+    Started
+    | Failed
+    | Lost
+    | Say
+    | Play
+    | MarkAsked
+    | Clear
+    | PressKeys
+    | HangUp
+    | Heard
+    | Acted
+    | Consented
+    | Notice
+    | Gone
 )

@@ -35,6 +35,7 @@ class RealtimeAgent(QuietAgent):
         self._call: CallInfo
         self._media: CallMedia
         self._toolbox: tools.Toolbox
+        self._first_words: tools.FirstWords
         self._hearing: Hearing
         self._speech: ModelSpeech
         self._deadline = Deadline(self._late)
@@ -64,15 +65,15 @@ class RealtimeAgent(QuietAgent):
             raise AgentError(str(error)) from error
         self._call, self._media = call, media
         self._hearing, self._speech = Hearing(media), ModelSpeech(media, self._session.send)
-        self._toolbox = tools.Toolbox(call, media)
+        self._toolbox, self._first_words = tools.Toolbox(call, media), tools.FirstWords(call, media)
         configuration = session(call.definition, options, tools.instructions(call), self._toolbox.tools)
         await self._session.open(options.model, configuration)
         self._listens = True
         self._delay = asyncio.get_running_loop().call_later(call.definition.initial_delay_ms / 1000, self._greet)
 
     def on_audio(self, mulaw: bytes) -> None:
-        """Pass on the caller's voice; not while we say goodbye, which nothing shall interrupt."""
-        if self._listens and self._ending is None:
+        """Pass on the caller's voice; not while we give a notice or say goodbye, which nothing shall interrupt."""
+        if self._listens and self._ending is None and not self._first_words.in_progress:
             self._session.send({"type": "input_audio_buffer.append", "audio": mulaw})
 
     def on_dtmf(self, digit: str) -> None:
@@ -90,6 +91,7 @@ class RealtimeAgent(QuietAgent):
 
     def on_mark(self, name: str, *, cleared: bool) -> None:
         """Note what has been heard."""
+        self._first_words.on_mark(name)
         self._speech.on_mark(name, cleared=cleared)
 
     def on_cue(self, cue: Cue) -> None:
@@ -153,7 +155,8 @@ class RealtimeAgent(QuietAgent):
             log.info("call %s: OpenAI did not take an event: %s", self._call.call_id, error)
 
     def _on_speech_started(self, _event: ServerEvent) -> None:
-        if self._call.definition.barge_in is BargeIn.VAD and self._ending is None:
+        interrupts = self._ending is None and not self._first_words.in_progress
+        if self._call.definition.barge_in is BargeIn.VAD and interrupts:
             self._deadline.lift()
             self._speech.hush()
 
@@ -170,6 +173,7 @@ class RealtimeAgent(QuietAgent):
     def _on_audio(self, event: ServerEvent) -> None:
         self._responses.goes_on()
         self._responses.has_spoken = True
+        self._first_words.begin()
         self._speech.audio(event.item_id, base64.b64decode(event.delta))
 
     def _on_text(self, event: ServerEvent) -> None:
@@ -181,6 +185,7 @@ class RealtimeAgent(QuietAgent):
 
     def _on_response_done(self, event: ServerEvent) -> None:
         self._speech.end()
+        self._first_words.end()
         response = event.response
         if response is None or response.status == "failed":
             details = None if response is None else response.status_details

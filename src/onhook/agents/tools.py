@@ -19,6 +19,8 @@ CONSENT = (
 )
 ASK_CONSENT = "May we record this call?"
 NOTICE = "This call is recorded."
+NOTICE_MARK = "notice"
+"""The name of the mark behind it."""
 GIVE_NOTICE = (
     "The caller has to be told this, in exactly these words. Begin with them unless you have said them: {notice}"
 )
@@ -127,6 +129,34 @@ class Toolbox:
             case _:
                 raise ValueError(f"there is no tool {name!r}")
         return Ran(_json({"ok": True}), farewell)
+
+
+class FirstWords:
+    """The notice of a recording on one call: the first words of an agent that gives one, be they the model's own."""
+
+    def __init__(self, call: CallInfo, media: CallMedia) -> None:
+        self._media = media
+        self._is_due = _notice(call) is not None
+        self._is_begun = False
+        self.in_progress = False
+        """True from its first sound until it has been heard."""
+
+    def begin(self) -> None:
+        """Tell the line of the first words, unless they were said; their audio follows."""
+        if self._is_due:
+            self._is_due, self._is_begun, self.in_progress = False, True, True
+            self._media.notice(begins=True)
+
+    def end(self) -> None:
+        """Take the end of what the agent is saying."""
+        if self._is_begun:
+            self._is_begun = False
+            self._media.notice(begins=False)
+            self._media.mark(NOTICE_MARK)
+
+    def on_mark(self, name: str) -> None:
+        """Take the echo of a mark."""
+        self.in_progress = self.in_progress and name != NOTICE_MARK
 
 
 def instructions(call: CallInfo) -> str:

@@ -41,13 +41,18 @@ class CallRecording:
         self._open_file = open_file
         self._file: RecordingFile | None = None
         self._wanted = definition.record and line.keeps_words
-        if self._wanted and self._consent is not Consent.ASK:
+        if self._wanted and self._consent is Consent.NONE:
             self._begin()
 
     @property
     def wanted(self) -> bool:
-        """True when the call is recorded, or is once the caller agrees."""
+        """True when the call is recorded, or is once the caller is told, or agrees."""
         return self._wanted
+
+    def noticed(self) -> None:
+        """The caller is being told: keep what comes from here on, if a notice is all it takes."""
+        if self._wanted and self._consent is Consent.NOTICE and self._file is None:
+            self._begin()
 
     def consented(self, *, granted: bool) -> None:
         """Take the caller's answer: without a yes nothing is kept."""

@@ -26,6 +26,7 @@ from onhook.agents.messages import (
     Lost,
     MarkAsked,
     Marked,
+    Notice,
     Play,
     PressKeys,
     Say,
@@ -235,11 +236,8 @@ class Conversation:
             self._line.note(EventType.CONVERSATION_STARTED, {"at_ms": at_ms})
 
     def _interrupt(self) -> bool:
-        """The caller talks over the agent: it is silent from here on. Last words are said whatever the caller says.
-
-        False when there was nothing to interrupt.
-        """
-        if self.farewell.in_progress or not self._mouth.speaking:
+        """Silence the agent that the caller talks over; False for last words, a notice, and where nothing is said."""
+        if self.farewell.in_progress or self._mouth.unbroken or not self._mouth.speaking:
             return False
         self._seat.tell(Interrupted(self._mouth.played_ms))
         return self._mouth.interrupt()
@@ -260,6 +258,9 @@ class Conversation:
                 self._on_acted(message)
             case Consented(granted):
                 self._recording.consented(granted=granted)
+            case Notice(begins):
+                if self._mouth.notice(begins=begins):
+                    self._recording.noticed()
             case Started():
                 self._on_started()
             case Failed(error):
@@ -278,7 +279,7 @@ class Conversation:
                 self._mouth.say(text)
             case MarkAsked(name):
                 self._mark(name)
-            case Clear():
+            case Clear() if not self._mouth.unbroken:
                 self._clear()
             case PressKeys(digits):
                 self._press(digits)

@@ -37,6 +37,8 @@ class Utterance:
 
     number: int
     text: str
+    whole: bool = False
+    """It is heard to its end, whatever the caller says."""
     queued: bool = False
     began_ms: int = 0
     """When its turn on the wire came, if only with silence."""
@@ -53,6 +55,7 @@ class Mouth:
         self._line = line
         self._transcript = transcript
         self._numbers = itertools.count(1)
+        self._gives_notice = False
         self._filling: Utterance | None = None
         self._waiting: deque[Utterance] = deque()
         self._on_wire: Utterance | None = None
@@ -65,6 +68,12 @@ class Mouth:
         return self._on_wire is not None and (self._sounding or self._queued_ms > 0)
 
     @property
+    def unbroken(self) -> bool:
+        """True while something is said, or waits for its turn, that nothing may interrupt."""
+        waiting = any(utterance.whole for utterance in self._waiting)
+        return waiting or (self._on_wire is not None and self._on_wire.whole)
+
+    @property
     def played_ms(self) -> int:
         """How much of the utterance on the wire has been heard."""
         heard = self._on_wire
@@ -75,14 +84,26 @@ class Mouth:
         if self._filling is not None and not self._filling.text:
             self._filling.text = text
         else:
-            self._filling = Utterance(next(self._numbers), text)
+            self._filling = self._utterance(text)
+
+    def notice(self, *, begins: bool) -> bool:
+        """Let nothing interrupt what is said from now on, or, without `begins`, no more than that.
+
+        True when something begins that will be heard.
+        """
+        self._gives_notice = begins
+        if begins and self._filling is not None and not self._filling.queued:  # Its text has come before.
+            self._filling.whole = True
+        else:
+            self._filling = None
+        return begins and not self.hushed
 
     def play(self, mulaw: bytes, now_ms: int) -> None:
         """Append audio of any length to the utterance."""
         if self.hushed or not mulaw:
             return
         if self._filling is None:
-            self._filling = Utterance(next(self._numbers), "")
+            self._filling = self._utterance("")
         if not self._filling.queued:
             self._filling.queued = True
             self._queue(self._filling, now_ms)
@@ -123,6 +144,9 @@ class Mouth:
         unheard = self._queued_ms > 0 or bool(self._waiting)
         self._waiting.clear()
         self._finish(interrupted=unheard)
+
+    def _utterance(self, text: str) -> Utterance:
+        return Utterance(next(self._numbers), text, self._gives_notice)
 
     def _queue(self, utterance: Utterance, now_ms: int) -> None:
         """Let an utterance take its turn: now, or when what is queued has left."""

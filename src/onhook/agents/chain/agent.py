@@ -178,6 +178,7 @@ class ChainAgent(QuietAgent):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._dialogue.end_turn()
         if task is self._answer_task:
             self._answer_task = None
         if task.cancelled():

@@ -28,6 +28,7 @@ class Dialogue:
         self._media = media
         self._links = links
         self._toolbox = tools.Toolbox(call, media)
+        self._first_words = tools.FirstWords(call, media)
         self._speaking = Speaking[int](media)  # tagged with the place in the history
         self._history = [Message("system", tools.instructions(call))]
         self._may_retry = True  # nobody waits in the middle of a sentence for a provider that is asked once more
@@ -49,6 +50,10 @@ class Dialogue:
     def begin_turn(self) -> None:
         """Begin to answer: nothing of it has been heard."""
         self._may_retry = True
+
+    def end_turn(self) -> None:
+        """Take the end of an answer: all of it is on its way."""
+        self._first_words.end()
 
     def note(self, text: str) -> None:
         """Enter what the line has to tell."""
@@ -112,6 +117,7 @@ class Dialogue:
         async with aclosing(self._links.voice.speak(text, retry=self._may_retry)) as audio:
             async for mulaw in audio:
                 self._may_retry = False
+                self._first_words.begin()
                 self._speaking.play(mulaw)
         self._speaking.end()
 

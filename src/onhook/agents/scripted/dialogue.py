@@ -36,11 +36,15 @@ class Miss(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the agent does next: enter `actions` and `consent` into the log, say `texts`, then perhaps hang up."""
+    """What the agent does next: enter `actions` and `consent` into the log, say `texts`, then perhaps hang up.
+
+    A `notice` of the recording is said before all of them.
+    """
 
     texts: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     consent: bool | None = None
+    notice: str | None = None
     hang_up: str | None = None
     """Why the call ends after the texts."""
 
@@ -119,7 +123,7 @@ class Dialogue:
         if not definition.record or definition.consent is Consent.NONE:
             return self._greet()
         if definition.consent is Consent.NOTICE:
-            return self._greet().after(notice or self._phrases.recording_notice)
+            return replace(self._greet(), notice=notice or self._phrases.recording_notice)
         return self._ask_whether(
             notice or self._phrases.recording_question,
             yes=lambda: self._consent(granted=True),

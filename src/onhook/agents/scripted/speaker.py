@@ -19,6 +19,7 @@ class Speaker:
         self._media = media
         self._definition = definition
         self._task: asyncio.Task[None] | None = None
+        self._owed_notice: str | None = None
         self._turns = 0
         self._playing = False
         self.has_hung_up = False
@@ -32,6 +33,10 @@ class Speaker:
         """Have texts ready, so that they can be said at once."""
         for text in filter(None, texts):
             await self._synthesiser.speak(self._prompt(text[:_LONGEST_TEXT]))
+
+    def owe_notice(self, text: str) -> None:
+        """Begin the next turn that is spoken, whichever that is, with the notice of a recording."""
+        self._owed_notice = text[:_LONGEST_TEXT]
 
     def say(self, texts: tuple[str, ...], hang_up: str | None = None) -> None:
         """Say this instead of what is not spoken yet, after what is queued; hang up when it is heard, if told why."""
@@ -66,13 +71,23 @@ class Speaker:
 
     async def _speak(self, texts: tuple[str, ...], mark: str, hang_up: str | None) -> None:
         said = [text[:_LONGEST_TEXT] for text in texts if text]
+        notice = self._owed_notice and await self._synthesiser.speak(self._prompt(self._owed_notice))
         audio = [await self._synthesiser.speak(self._prompt(text)) for text in said]
+        if notice:
+            self._give_notice(notice)
         if said:
             self._media.say(" ".join(said))
             self._media.play(_PAUSE.join(audio))
         self._media.mark(mark)
         if hang_up is not None:
             self._media.hang_up(hang_up, drain=True)
+
+    def _give_notice(self, audio: bytes) -> None:
+        text, self._owed_notice = self._owed_notice, None
+        self._media.notice(begins=True)
+        self._media.say(text or "")
+        self._media.play(audio + _PAUSE)
+        self._media.notice(begins=False)
 
     def _prompt(self, text: str) -> Prompt:
         given = self._definition

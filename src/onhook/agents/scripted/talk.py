@@ -129,6 +129,8 @@ class Talk(QuietAgent):
             self._media.consent(granted=turn.consent)
         for action in turn.actions:
             self._media.action(action.name, msgspec.json.encode(action.arguments).decode(), "{}")
+        if turn.notice is not None:
+            self._speaker.owe_notice(turn.notice)
         self._speaker.say(turn.texts, turn.hang_up)
 
     def _be_quiet(self) -> None:
