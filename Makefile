@@ -32,7 +32,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 test: $(STAMP) peers lint ## Set up, check the style and types, run all tests; ARGS="tests/unit -k sdp" runs these
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n auto --dist worksteal -m "not ($(ALONE))")
 	$(if $(ARGS),,$(BIN)/python -m pytest -m "$(ALONE)")
-	@$(BIN)/python -m coverage run --include='src/onhook/calls/*' -m pytest -q tests/unit/test_call_*.py >/dev/null
+	@$(BIN)/python -m coverage run --include='src/onhook/calls/*' -m pytest -q tests/unit/test_call_*.py tests/unit/test_selector.py >/dev/null
 	@$(BIN)/python -m coverage report --fail-under=100 --skip-covered
 
 lint: $(STAMP) ## Style, types, import rules
