@@ -37,6 +37,7 @@ class RealtimeAgent(QuietAgent):
         self._toolbox: tools.Toolbox
         self._first_words: tools.FirstWords
         self._hearing: Hearing
+        self._responses: Responses
         self._speech: ModelSpeech
         self._deadline = Deadline(self._late)
         self._keypad = Keypad(self._keys)
@@ -46,9 +47,9 @@ class RealtimeAgent(QuietAgent):
         handlers = {
             "error": self._on_error,
             "input_audio_buffer.speech_started": self._on_speech_started,
-            "input_audio_buffer.committed": self._on_committed,
+            "input_audio_buffer.committed": lambda _event: self._responses.expect(),
             "conversation.item.input_audio_transcription.completed": self._on_heard,
-            "response.created": self._on_response_created,
+            "response.created": lambda _event: self._responses.begun(),
             "response.output_audio.delta": self._on_audio,
             "response.output_audio_transcript.delta": self._on_text,
             "response.output_audio_transcript.done": self._on_text_done,
@@ -160,15 +161,9 @@ class RealtimeAgent(QuietAgent):
             self._deadline.lift()
             self._speech.hush()
 
-    def _on_committed(self, _event: ServerEvent) -> None:
-        self._responses.expect()
-
     def _on_heard(self, event: ServerEvent) -> None:
         if event.transcript.strip():
             self._hearing.heard(event.transcript.strip())
-
-    def _on_response_created(self, _event: ServerEvent) -> None:
-        self._responses.begun()
 
     def _on_audio(self, event: ServerEvent) -> None:
         self._responses.goes_on()
