@@ -53,7 +53,7 @@ from onhook.supervisor import SIP_SOCKETS, free_port
 
 TALKING = 60
 """Conversations at the same time, and calls without one in each wave."""
-TALK_S = 20.0
+WAVE_S = 20.0
 """How long a wave begins new conversations."""
 PEOPLE = ("22", "23", "24", "25", "26", "27")
 SPREAD_S = 8.0
@@ -64,7 +64,8 @@ LAST_STOP_S = 10.0
 """A call that is left to its own end is stopped after that long all the same: some numbers never hang up."""
 LONGEST_TALK_S = 25.0
 """A conversation that has not come to its end by then is stopped."""
-WARM_UP_WAVES = 3
+WARM_UP_WAVES, LEAST_WAVES = 4, 3
+"""Before memory counts, and for a line through what it takes."""
 KB_PER_CALL = 2.0
 """What memory may grow by, in the node and in the agent processes: a leg that is kept weighs ten times that."""
 POOL_LIMIT_S = 60.0
@@ -103,9 +104,9 @@ class Soak:
         self.outcomes: Counter[str] = Counter()
         self.calls = 0
 
-    async def wave(self, talking: int, chance: random.Random) -> Sample:
+    async def wave(self, talking: int, wave_s: float, chance: random.Random) -> Sample:
         """Run one wave, wait until nothing is left of it, check its records, take a sample."""
-        over = time.monotonic() + TALK_S
+        over = time.monotonic() + wave_s
         async with asyncio.TaskGroup() as group:
             for _ in range(talking):
                 group.create_task(self._conversations(over, chance))
@@ -230,7 +231,7 @@ def judged(samples: list[Sample]) -> list[str]:
         if getattr(last, name) > getattr(first, name)
     ]
     settled = samples[WARM_UP_WAVES:]
-    for name in ("memory_kb", "agents_kb") if len(settled) > WARM_UP_WAVES else ():
+    for name in ("memory_kb", "agents_kb"):
         sizes = [getattr(one, name) for one in settled]
         slope, doubt = growth([one.calls for one in settled], sizes)
         print(f"    {name}: {slope:+.2f} +- {doubt:.2f} KB per call, {sizes[0]} to {sizes[-1]} KB")
@@ -294,15 +295,15 @@ async def _agent_processes(node: Node) -> AgentPool:
     return pool
 
 
-async def run(minutes: float, talking: int, seed: int) -> int:
-    """Run waves for so many minutes, two at least; print the summary; return the exit code."""
+async def run(minutes: float, talking: int, wave_s: float, seed: int) -> int:
+    """Run waves for so many minutes, as many as can be judged at least; print the summary; return the exit code."""
     samples: list[Sample] = []
     chance = random.Random(seed)
     deadline = time.monotonic() + minutes * 60
     with scratch() as directory, carrier() as port:
         async with soak_of(directory, port) as soak:
-            while len(samples) < 2 or time.monotonic() < deadline:
-                samples.append(await soak.wave(talking, chance))
+            while len(samples) < WARM_UP_WAVES + LEAST_WAVES or time.monotonic() < deadline:
+                samples.append(await soak.wave(talking, wave_s, chance))
                 print(f"    {samples[-1]}; {load()}", flush=True)
     found = judged(samples) + soak.faults + soak.judged_agents()
     print(f"    {soak.calls} calls: {', '.join(f'{count} {name}' for name, count in soak.outcomes.most_common())}")
@@ -315,11 +316,12 @@ async def run(minutes: float, talking: int, seed: int) -> int:
 def main() -> int:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Random calls; nothing may be left.")
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long to go on (default: 30)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long to go on, seven waves at least")
     parser.add_argument("--talking", type=int, default=TALKING, help=f"conversations at a time (default: {TALKING})")
+    parser.add_argument("--wave", type=float, default=WAVE_S, help=f"seconds of new talks (default: {WAVE_S:g})")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="to repeat a run")
     arguments = parser.parse_args()
-    return uvloop.run(run(arguments.minutes, arguments.talking, arguments.seed))
+    return uvloop.run(run(arguments.minutes, arguments.talking, arguments.wave, arguments.seed))
 
 
 if __name__ == "__main__":
