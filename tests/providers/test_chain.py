@@ -13,7 +13,7 @@ from onhook.agents.chain.agent import ChainAgent, components
 from onhook.agents.definition import Consent
 from onhook.agents.messages import Cue, CueKind, Speech, Word
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timing]
 
 Start = Callable[..., Awaitable[ChainAgent]]
 

@@ -14,7 +14,7 @@ from onhook.agents.definition import BargeIn, Consent, Sensitivity
 from onhook.agents.messages import Cue, CueKind, Speech
 from onhook.agents.openai_realtime import RealtimeAgent, components
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timing]
 
 Start = Callable[..., Awaitable[RealtimeAgent]]
 

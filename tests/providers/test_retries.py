@@ -13,7 +13,7 @@ from onhook.agents.providers.environment import OPENAI, ProviderError
 from onhook.agents.providers.http import ProviderHttp, Request
 from onhook.agents.providers.retries import PAUSE_S, pause_after
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.timing]
 
 PASSING = [Fault(503), Fault(429, "0"), Fault(None)]
 FINAL = [[Fault(401)], [Fault(429, "3")], [Fault(503), Fault(503)], [Fault(None), Fault(None)]]
