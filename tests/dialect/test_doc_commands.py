@@ -6,7 +6,7 @@ import pytest
 from tests.dialect.doc_blocks import ROOT, RUNNABLE, Shell, blocks
 from tests.dialect.server_process import NEEDS_CURL
 
-pytestmark = pytest.mark.dialect
+pytestmark = [pytest.mark.dialect, pytest.mark.timing]
 
 NOT_RUN = {
     (

@@ -8,7 +8,7 @@ import pytest
 from tests.dialect.doc_blocks import ROOT, Shell, blocks, normal
 from tests.dialect.server_process import NEEDS_CURL, bare_environment
 
-pytestmark = pytest.mark.dialect
+pytestmark = [pytest.mark.dialect, pytest.mark.timing]
 
 DEMO = "$ make demo ARGS=--exit"
 SET_UP = (
