@@ -10,8 +10,8 @@ from onhook.agents.port import AgentPort, AgentSession
 
 Take = Callable[[FromAgent], None]
 
-
 ANNOUNCER_TRIES = 3
+"""How many agents of ours come at most to say one text: processes may die together."""
 
 
 class Listener:
